@@ -1,0 +1,60 @@
+"""Searchset Bundles, joined from the canonical bytes of their resources without parsing them.
+
+FHIR R4 bundle.html#searchset; MHD 2:3.66.4.2 and PDQm 2:3.78.4.1.3 make `total` and `fullUrl`
+mandatory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+Mode = Literal["match", "include", "outcome"]
+Link = tuple[str, str]
+
+_TAILS: dict[Mode, bytes] = {
+    "match": b',"search":{"mode":"match"}}',
+    "include": b',"search":{"mode":"include"}}',
+    "outcome": b',"search":{"mode":"outcome"}}',
+}
+
+
+def entry(full_url: str, resource: bytes, mode: Mode = "match") -> bytes:
+    """One entry of a searchset. An outcome has no place of its own and so may have no `full_url`."""
+    opening = b'{"fullUrl":' + _text(full_url) + b',"resource":' if full_url else b'{"resource":'
+    return opening + resource + _TAILS[mode]
+
+
+def matches(base: str, rows: Iterable[tuple[str, bytes]]) -> list[bytes]:
+    """The entries of many matches, each (id, bytes), whose full URLs are `base` + "/" + id. `base` is
+    the URL of the resource type; ids are FHIR ids, which need no escaping in JSON."""
+    opening = b'{"fullUrl":' + _text(base)[:-1] + b"/"
+    tail = _TAILS["match"]
+    return [opening + id_.encode() + b'","resource":' + body + tail for id_, body in rows]
+
+
+def searchset_bytes(
+    *, id_: str, updated: str, total: int, links: Sequence[Link], entries: Sequence[bytes]
+) -> bytes:
+    """The whole Bundle. `updated` is a FHIR instant, `links` are (relation, url); an empty list is
+    left out, because FHIR knows no empty arrays."""
+    head = (
+        f'{{"resourceType":"Bundle","id":"{id_}","meta":{{"lastUpdated":"{updated}"}},'
+        f'"type":"searchset","total":{total}'
+    ).encode()
+    parts = [head]
+    if links:
+        said = b",".join(
+            b'{"relation":"' + relation.encode() + b'","url":' + _text(url) + b"}"
+            for relation, url in links
+        )
+        parts.append(b',"link":[' + said + b"]")
+    if entries:
+        parts += [b',"entry":[', b",".join(entries), b"]"]
+    parts.append(b"}")
+    return b"".join(parts)
+
+
+def _text(text: str) -> bytes:
+    return json.dumps(text, ensure_ascii=False).encode()

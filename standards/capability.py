@@ -1,0 +1,139 @@
+"""The CapabilityStatement, derived from the rows. Pure.
+
+MHD 1:33 and 2:3.65-68, PIXm 2:3.83/104, PDQm 2:3.78: which requirement statements each actor
+instantiates, and what a server of them must declare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from standards.rows import Public, Transaction, Unaudited
+
+VERSION = "0.1.0"
+_ITI = "https://profiles.ihe.net/ITI"
+INSTANTIATES = (
+    f"{_ITI}/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient",
+    f"{_ITI}/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient.Comprehensive",
+    f"{_ITI}/MHD/CapabilityStatement/IHE.MHD.DocumentResponder",
+    f"{_ITI}/PIXm/CapabilityStatement/IHE.PIXm.Manager",
+    f"{_ITI}/PDQm/CapabilityStatement/IHE.PDQm.PatientDemographicsSupplier",
+)
+GUIDES = (
+    f"{_ITI}/MHD/ImplementationGuide/ihe.iti.mhd",
+    f"{_ITI}/PIXm/ImplementationGuide/ihe.iti.pixm",
+    f"{_ITI}/PDQm/ImplementationGuide/ihe.iti.pdqm",
+)
+
+METADATA = Transaction(
+    code="capabilities",
+    name="Capabilities",
+    service="chassis",
+    interaction="capabilities",
+    resource="",
+    routes=(("GET", "/metadata"),),
+    scope=Public("FHIR R4 http.html#capabilities: a client reads it before it can ask for a token"),
+    audit=Unaudited("says nothing about any person"),
+    see="FHIR R4 http.html#capabilities",
+    parameters=("mode",),
+)
+
+_CONDITIONAL = {"update": "conditionalUpdate", "delete": "conditionalDelete"}
+
+
+def statement(rows: Iterable[Transaction], *, base: str, auth: str) -> dict[str, Any]:
+    """The CapabilityStatement (JSON-able dict) of a server at `base` whose OAuth lives at `auth`."""
+    served = [r for r in rows if r.surface == "fhir"]
+    kinds = sorted({r.resource for r in served if r.resource and r.interaction != "transaction"})
+    rest: dict[str, Any] = {
+        "mode": "server",
+        "documentation": "Every interaction needs a bearer token; every one is audited.",
+        "security": _security(auth),
+        "resource": [_resource(kind, [r for r in served if r.resource == kind]) for kind in kinds],
+        "interaction": [
+            {"code": "transaction", "documentation": f"{r.code} {r.name}"}
+            for r in served
+            if r.interaction == "transaction"
+        ],
+    }
+    return {
+        "resourceType": "CapabilityStatement",
+        "url": f"{base}/metadata",
+        "version": VERSION,
+        "name": "Throughline",
+        "title": "Throughline: a longitudinal record and document registry",
+        "status": "active",
+        "date": "2026-11-24",
+        "kind": "instance",
+        "instantiates": list(INSTANTIATES),
+        "software": {"name": "Throughline", "version": VERSION},
+        "implementation": {"description": "Throughline", "url": base},
+        "fhirVersion": "4.0.1",
+        "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
+        "implementationGuide": list(GUIDES),
+        "rest": [rest],
+    }
+
+
+def _security(auth: str) -> dict[str, Any]:
+    service = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+    return {
+        "cors": False,
+        "service": [{"coding": [{"system": service, "code": "SMART-on-FHIR"}]}],
+        "extension": [
+            {
+                "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
+                "extension": [
+                    {"url": "token", "valueUri": f"{auth}/token"},
+                    {"url": "introspect", "valueUri": f"{auth}/introspect"},
+                    {"url": "revoke", "valueUri": f"{auth}/revoke"},
+                ],
+            }
+        ],
+    }
+
+
+def _resource(kind: str, rows: list[Transaction]) -> dict[str, Any]:
+    said: dict[str, Any] = {"type": kind}
+    profiles = [p for r in rows for p in r.profiles]
+    if profiles:
+        said["supportedProfile"] = list(dict.fromkeys(profiles))
+    interactions: dict[str, list[Transaction]] = {}
+    for row in rows:
+        if row.interaction != "operation":
+            interactions.setdefault(row.interaction, []).append(row)
+    said["interaction"] = [
+        {"code": code, "documentation": "; ".join(f"{r.code} {r.name}" for r in made)}
+        for code, made in interactions.items()
+    ]
+    said["versioning"] = "versioned" if "vread" in interactions else "no-version"
+    said["readHistory"] = "vread" in interactions
+    for row in rows:
+        if "identifier" in row.parameters and row.interaction == "update":
+            said |= {"conditionalCreate": True, "conditionalUpdate": True}
+        if "identifier" in row.parameters and row.interaction == "delete":
+            said["conditionalDelete"] = "single"
+    parameters = {p.name: p for r in rows for p in r.search}
+    if parameters:
+        said["searchParam"] = [
+            _parameter(p.name, p.type, p.definition, p.words) for p in parameters.values()
+        ]
+    operations = [r for r in rows if r.interaction == "operation"]
+    if operations:
+        # PIXm writes the name with its dollar sign and PDQm without (PIX digest §1.1): list both.
+        said["operation"] = [
+            {"name": name, "definition": r.definition}
+            for r in operations
+            for name in (r.operation, f"${r.operation}")
+        ]
+    return said
+
+
+def _parameter(name: str, kind: str, definition: str, words: str) -> Mapping[str, str]:
+    said = {"name": name, "type": kind}
+    if definition:
+        said["definition"] = definition
+    if words:
+        said["documentation"] = words
+    return said

@@ -1,0 +1,116 @@
+"""The shapes of the facts: a transaction, a search parameter, an audit pattern.
+
+Routes, scope guards, audit events, Mongo indexes, the CapabilityStatement, metrics labels and the
+reference docs are all derived from rows of these types (docs/house.md shows how).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ParameterType = Literal["token", "reference", "string", "date", "uri", "composite", "special"]
+Interaction = Literal[
+    "read", "vread", "history-instance", "search-type", "create", "update", "patch", "delete",
+    "operation", "transaction", "capabilities", "internal",
+]  # fmt: skip
+Body = Literal["none", "resource", "bundle", "parameters", "json", "raw"]
+Modifier = Literal["exact", "contains", "missing", "not", "identifier"]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchParameter:
+    """One search parameter of one resource type.
+
+    `field` is its place in the index subdocument (`ix.<field>`); `array` says whether that place holds
+    a list, because a compound Mongo index may hold at most one. `chain_of` marks `author.given` and
+    its like: the parameter that is chained through.
+    """
+
+    name: str
+    type: ParameterType
+    resource: str
+    field: str
+    expression: str
+    see: str
+    array: bool = True
+    modifiers: tuple[Modifier, ...] = ()
+    targets: tuple[str, ...] = ()
+    chain_of: str | None = None
+    definition: str = ""
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPattern:
+    """How a transaction is audited: the fixed parts of its AuditEvent.
+
+    `type` and `subtypes` are (system, code, display); `client_role` and `server_role` are DCM codes.
+    `profile` is claimed only on success, because BALP fixes outcome 0 (MHD digest §0.3 row 8).
+    """
+
+    type: tuple[str, str, str]
+    action: Literal["C", "R", "U", "D", "E"]
+    subtypes: tuple[tuple[str, str, str], ...]
+    client_role: str
+    server_role: str
+    profile: str | None
+    entities: tuple[Literal["query", "data", "patient", "submission", "token", "audit-log"], ...]
+    data_role: str = "4"
+    see: str = "BALP 1.1.4"
+
+
+@dataclass(frozen=True, slots=True)
+class Unaudited:
+    """Why a row needs no AuditEvent."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Public:
+    """Why a row needs no token."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a token must carry: a SMART v2 letter on a resource type, or one of the literal scopes
+    (IUA's transaction names, or our own service scope)."""
+
+    letter: Literal["c", "r", "u", "d", "s", ""]
+    resource: str
+    literals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One transaction: everything about it that is not code.
+
+    `routes` are (method, path) with the path below the FHIR base (`surface="fhir"`) or below the
+    origin (`surface="internal"`, what far neighbours call). `invalid` is the one status for every
+    refused body where testers expect one.
+    """
+
+    code: str
+    name: str
+    service: str
+    interaction: Interaction
+    resource: str
+    routes: tuple[tuple[str, str], ...]
+    scope: Needs | Public
+    audit: AuditPattern | Unaudited
+    see: str
+    body: Body = "none"
+    search: tuple[SearchParameter, ...] = ()
+    parameters: tuple[
+        str, ...
+    ] = ()  # names an operation or conditional interaction takes in its query
+    operation: str = ""
+    definition: str = ""
+    profiles: tuple[str, ...] = ()
+    invalid: int | None = None
+    surface: Literal["fhir", "internal"] = "fhir"
+    max_body: int = 16 * 1024 * 1024
+    words: str = ""
