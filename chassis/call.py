@@ -1,0 +1,181 @@
+"""A call and its answer: what a handler is given and what it gives back.
+
+Every row is served in five words, in `chassis/service.py`: parse → identify → decide → handle →
+account. By the time a handler runs, the first three are done and their results are fields here.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+
+from standards.rows import Transaction
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
+    from chassis.spool import Attachment
+    from governance.permit import Permit
+    from standards.search import Search
+
+Format = Literal["json", "xml"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, as the verified token says. `anonymous` only where the row is public."""
+
+    client_id: str = ""
+    subject: str = ""
+    issuer: str = ""
+    jti: str = ""
+    scope: str = ""
+    organisation: str = ""  # organisation code from the affinity pack, "" when the client has none
+    role: str = ""  # role code from the affinity pack (R-SYS, R-HV, …)
+    purpose: str = ""  # purpose-of-use code from the affinity pack (P-CARE, …)
+    reason: str = ""
+    name: str = ""
+    expires: float = 0.0
+    claims: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def anonymous(self) -> bool:
+        """True when no token was shown."""
+        return not self.client_id
+
+
+ANYONE = Caller()
+
+
+@dataclass(slots=True)
+class Account:
+    """What the AuditEvent will say besides the request itself. Handlers add to it as they learn.
+
+    `patients` are references ("Patient/x") or (system, value) identifiers; `data` are references of
+    what was read or written; `submission` is the SubmissionSet of an ITI-65.
+    """
+
+    patients: list[str | tuple[str, str]] = field(default_factory=list)
+    data: list[str] = field(default_factory=list)
+    labels: list[tuple[str, str]] = field(default_factory=list)
+    submission: str = ""
+    query: str = ""  # the query in readable form; filled by the chassis
+    profile: str | None = None  # when the transaction has several (create, update, delete)
+    action: Literal["C", "R", "U", "D", "E"] | None = None
+    interaction: str = ""
+    sealed: Mapping[str, Any] | None = (
+        None  # the AuditEvent a story already wrote in its transaction
+    )
+
+
+@dataclass(slots=True)
+class Answer:
+    """An HTTP answer. `body` is canonical FHIR JSON (or raw bytes when `media` says so); `stream`
+    replaces it for documents. The chassis turns JSON into XML when that was negotiated."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    media: str | None = None  # None: FHIR, in the negotiated format
+    stream: AsyncIterator[bytes] | None = None
+
+    @classmethod
+    def fhir(cls, resource: Mapping[str, Any] | bytes, status: int = 200, **headers: str) -> Answer:
+        """An answer that carries a FHIR resource; header names use underscores for dashes."""
+        body = resource if isinstance(resource, bytes) else dumps(resource)
+        return cls(status, body, {k.replace("_", "-"): v for k, v in headers.items()})
+
+
+@dataclass(slots=True)
+class Call:
+    """One request that has been parsed, identified and decided upon."""
+
+    row: Transaction
+    method: str
+    path: Mapping[str, str]  # path parameters, e.g. {"id": "…"}
+    query: tuple[
+        tuple[str, str], ...
+    ]  # decoded pairs in order, URL then form body, without _format
+    headers: Mapping[str, str]  # lower-case names; the last of repeated ones
+    base: str  # the public FHIR base, no trailing slash
+    caller: Caller
+    permit: Permit
+    now: datetime
+    request_id: str
+    account: Account
+    client_address: str = ""
+    raw: bytes = (
+        b""  # the request line and, after a blank line, a POSTed search's form: for the audit
+    )
+    strict: bool = True  # Prefer: handling=lenient makes this False
+    prefer: str = ""  # "minimal", "representation", "OperationOutcome" or ""
+    format: Format = "json"
+    resource: dict[str, Any] | None = None  # the parsed, structurally legal body
+    attachments: Sequence[
+        Attachment
+    ] = ()  # large `data` values spooled off the body (row.body="bundle")
+    content: AsyncIterator[bytes] | None = None  # the body as it comes (row.body="raw")
+    search: Search | None = None  # parsed search, when the row has search parameters
+    audit_event: Callable[[Account, int], Mapping[str, Any]] | None = None
+    ids: Callable[[], str] = lambda: str(uuid.uuid4())
+
+    def seal(self, status: int = 200) -> Mapping[str, Any]:
+        """The AuditEvent of this call as JSON-able dict, to be written inside the story's own
+        transaction (the outbox). The chassis then records this very event and no second one."""
+        if self.audit_event is None:
+            raise RuntimeError("this call has no audit pattern")
+        if self.account.sealed is None:
+            self.account.sealed = self.audit_event(self.account, status)
+        return self.account.sealed
+
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A transaction row and the story that serves it."""
+
+    row: Transaction
+    handle: Handler
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service, opened: its FHIR routes, its plain HTTP routes, and the object neighbours get.
+
+    `plain` are Starlette routes at the origin (OAuth endpoints, JWKS); `ready` raises when the
+    service cannot work; `near` is what the composition root hands to neighbours.
+    """
+
+    name: str
+    routes: tuple[Route, ...]
+    near: Any
+    ready: Callable[[], Awaitable[None]]
+    plain: tuple[BaseRoute, ...] = ()
+    admin: tuple[Any, ...] = ()
+
+
+def instant(moment: datetime) -> str:
+    """A FHIR instant in UTC with milliseconds: `2026-11-24T04:05:06.789Z`."""
+    return (
+        moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    )
+
+
+def dumps(resource: Mapping[str, Any]) -> bytes:
+    """Canonical FHIR JSON bytes of a resource; decimals keep their written digits."""
+    return orjson.dumps(resource, default=_decimal)
+
+
+def _decimal(value: object) -> object:
+    from decimal import Decimal  # noqa: PLC0415
+
+    if isinstance(value, Decimal):
+        return orjson.Fragment(str(value))
+    raise TypeError(f"{type(value).__name__} is not JSON")

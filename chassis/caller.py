@@ -1,0 +1,189 @@
+"""From a bearer token to the caller behind it, and how to say no (RFC 6750, security digest 1.20).
+
+A token is checked once and remembered by its digest until it expires; what stays to be done for a
+known token is a look-up, a comparison with the clock and two questions about revocation. Keys and
+revocations come from the auth service itself or, apart, from `chassis/trust.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from binascii import Error as NotBase64
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import sha256
+from math import isfinite
+from typing import Any, NoReturn, Protocol
+
+import orjson
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
+from joserfc.util import urlsafe_b64decode
+
+from chassis.call import Caller
+from chassis.settings import Settings
+from standards import iua
+from standards.outcome import EXPIRED, TOKEN, ErrorKind, Issue, Refused
+
+REALM = "throughline"
+_LONGEST = 16 * 1024
+
+
+class Keys(Protocol):
+    """The issuer's public keys."""
+
+    async def key(self, kid: str) -> RSAKey | None:
+        """The key of this id, or None when the issuer publishes none."""
+        ...
+
+
+class Revocations(Protocol):
+    """What the issuer took back."""
+
+    @property
+    def stale(self) -> bool:
+        """True when the copy is older than may be trusted."""
+        ...
+
+    async def refresh(self) -> None:
+        """Learn what is new; raises when the issuer cannot be asked."""
+        ...
+
+    def revoked(self, jti: str, client_id: str) -> bool:
+        """Is this token, or its client, revoked?"""
+        ...
+
+
+class Verifier:
+    """Verifies access tokens of this exchange; one per process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        keys: Keys,
+        revocations: Revocations,
+        *,
+        clock: Callable[[], float] = time.time,
+        remembered: int = 10_000,
+    ) -> None:
+        self._issuer, self._audience = settings.issuer, settings.fhir_base
+        self._skew = float(settings.clock_skew)
+        self._keys, self._revocations = keys, revocations
+        self._clock, self._limit = clock, remembered
+        self._known: OrderedDict[bytes, Caller] = OrderedDict()
+
+    async def caller(self, token: str) -> Caller:
+        """The caller a token stands for.
+
+        Raises `Refused` with 401 and the challenge of RFC 6750 when the token is not valid here, has
+        expired or was revoked, and with 503 when nobody can say whether it was.
+        """
+        digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
+        caller = self._known.get(digest)
+        if caller is None:
+            caller = await self._verified(token)
+            self._known[digest] = caller
+            if len(self._known) > self._limit:
+                self._known.popitem(last=False)
+        else:
+            self._known.move_to_end(digest)
+        if self._clock() >= caller.expires + self._skew:
+            self._known.pop(digest, None)
+            _refuse("The token has expired; ask for a new one.", EXPIRED)
+        if self._revocations.stale:
+            await self._revocations.refresh()
+        if self._revocations.revoked(caller.jti, caller.client_id):
+            _refuse("The token has been revoked.")
+        return caller
+
+    async def _verified(self, token: str) -> Caller:
+        header = _header(token)
+        if header.get("alg") != "RS256":
+            _refuse("The token is not signed the way this server signs.")
+        if str(header.get("typ", "")).lower() not in iua.ACCESS_TOKEN_TYPES:
+            _refuse("This is not an access token.")
+        kid = header.get("kid")
+        if not isinstance(kid, str) or not kid:
+            _refuse("The token does not say which key signed it.")
+        key = await self._keys.key(kid)
+        if key is None:
+            _refuse("The token is signed with a key that this server does not know.")
+        try:
+            signed = jws.deserialize_compact(token.encode("ascii"), key, algorithms=["RS256"])
+            claims = orjson.loads(signed.payload)
+        except (JoseError, ValueError):
+            _refuse("The token's signature does not verify.")
+        return self._accepted(claims)
+
+    def _accepted(self, claims: Any) -> Caller:
+        if not isinstance(claims, dict) or iua.missing(claims):
+            _refuse("The token lacks a required claim.")
+        if claims["iss"] != self._issuer:
+            _refuse("The token was issued by another server.")
+        audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
+        if self._audience not in audience:
+            _refuse("The token is meant for another server.")
+        now, skew = self._clock(), self._skew
+        times = [claims["exp"], claims["iat"], claims.get("nbf", claims["iat"])]
+        if not all(_number(t) for t in times):
+            _refuse("The token's times are not numbers.")
+        if now >= times[0] + skew:
+            _refuse("The token has expired; ask for a new one.", EXPIRED)
+        if times[1] > now + skew or times[2] > now + skew:
+            _refuse("The token is not valid yet.")
+        who = iua.identity(claims, self._issuer)
+        return Caller(
+            client_id=claims["client_id"],
+            subject=claims["sub"],
+            issuer=claims["iss"],
+            jti=claims["jti"],
+            scope=claims["scope"],
+            organisation=who.organisation,
+            role=who.role,
+            purpose=who.purpose,
+            reason=who.reason,
+            name=who.name,
+            expires=float(times[0]),
+            claims=claims,
+        )
+
+
+def challenge(error: str = "", words: str = "", scope: str = "") -> dict[str, str]:
+    """The `WWW-Authenticate` header of a refusal (RFC 6750 §3).
+
+    Without `error` it only says that a bearer token is needed; `error` is `invalid_token` or
+    `insufficient_scope`, `words` become its description and `scope` what would have done.
+    """
+    parts = [f'realm="{REALM}"']
+    for name, value in (("error", error), ("error_description", words), ("scope", scope)):
+        if value:
+            parts.append(f'{name}="{printable(value)}"')
+    return {"WWW-Authenticate": "Bearer " + ", ".join(parts)}
+
+
+def printable(text: str, longest: int = 400) -> str:
+    """Text that may stand in an `error_description` (RFC 6749 §5.2): ASCII, one line, no quotes and
+    no backslashes; what may not becomes a question mark."""
+    return "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in text[:longest])
+
+
+def _refuse(words: str, kind: ErrorKind = TOKEN) -> NoReturn:
+    raise Refused(Issue(kind, words), headers=challenge("invalid_token", words))
+
+
+def _header(token: str) -> dict[str, Any]:
+    parts = token.split(".")
+    if len(parts) != 3 or len(token) > _LONGEST:
+        _refuse("The token is not a signed token of this server.")
+    try:
+        header = orjson.loads(urlsafe_b64decode(parts[0].encode("ascii")))
+    except (ValueError, NotBase64):
+        _refuse("The token cannot be read.")
+    if not isinstance(header, dict):
+        _refuse("The token cannot be read.")
+    return header
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

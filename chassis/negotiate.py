@@ -1,0 +1,150 @@
+"""What the caller wants back: Accept, `_format`, Prefer. Pure.
+
+FHIR R4 http.html §Content Types: `_format` beats Accept; `application/fhir+json|xml`, the tolerated
+`application/json`, `text/json`, `application/xml`, `text/xml`, and the short `json`/`xml`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from standards.outcome import INVALID, MEDIA_TYPE, NOT_ACCEPTABLE, Issue, Refused
+
+Format = Literal["json", "xml"]
+
+MEDIA: dict[Format, str] = {
+    "json": "application/fhir+json;charset=utf-8",
+    "xml": "application/fhir+xml;charset=utf-8",
+}
+_KNOWN: dict[str, Format] = {
+    "application/fhir+json": "json",
+    "application/json": "json",
+    "text/json": "json",
+    "json": "json",
+    "application/fhir+xml": "xml",
+    "application/xml": "xml",
+    "text/xml": "xml",
+    "xml": "xml",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Prefer:
+    """The Prefer header: how strictly parameters are read and what a write answers with."""
+
+    strict: bool = True
+    wants: str = ""
+
+
+def wanted_format(accept: str, format_parameter: str | None) -> Format:
+    """The format to answer in. Raises `Refused(NOT_ACCEPTABLE)` when none that is wanted can be made."""
+    if format_parameter is not None:
+        # An unescaped plus in a URL arrives as a blank; FHIR asks servers to cope.
+        found = _known(
+            format_parameter.replace("fhir json", "fhir+json").replace("fhir xml", "fhir+xml")
+        )
+        if found is None:
+            raise Refused(
+                Issue(
+                    NOT_ACCEPTABLE,
+                    f"_format={_short(format_parameter)} cannot be produced; use json or xml.",
+                    "_format",
+                )
+            )
+        return found
+    if not accept or accept == "*/*":
+        return "json"
+    best: tuple[float, Format] | None = None
+    for part in accept.split(","):
+        name, quality = _quality(part)
+        if quality <= 0:
+            continue
+        found = "json" if name in ("*/*", "application/*") else _known(name)
+        if found is not None and (best is None or quality > best[0]):
+            best = (quality, found)
+    if best is None:
+        raise Refused(
+            Issue(
+                NOT_ACCEPTABLE,
+                "Nothing the Accept header names can be produced; "
+                "ask for application/fhir+json or application/fhir+xml.",
+            )
+        )
+    return best[1]
+
+
+def accepts_fhir(accept: str, format_parameter: str | None) -> bool:
+    """Whether the caller named a FHIR format outright (so that a Binary is wanted as a resource)."""
+    if format_parameter is not None:
+        return _known(format_parameter) is not None
+    return any(
+        _quality(part)[0] in ("application/fhir+json", "application/fhir+xml")
+        for part in accept.split(",")
+    )
+
+
+def body_format(content_type: str) -> Format:
+    """The format of a body. Raises `Refused(MEDIA_TYPE)` for anything but FHIR JSON and XML in UTF-8."""
+    name, _, rest = content_type.partition(";")
+    found = _known(name)
+    if found is None:
+        said = _short(content_type) if content_type else "no Content-Type"
+        raise Refused(
+            Issue(
+                MEDIA_TYPE,
+                f"The body came with {said}; send application/fhir+json or application/fhir+xml.",
+            )
+        )
+    for parameter in rest.split(";"):
+        key, _, value = parameter.strip().partition("=")
+        if key.lower() == "charset" and value.strip('"').lower() not in (
+            "utf-8",
+            "utf8",
+            "us-ascii",
+        ):
+            raise Refused(
+                Issue(MEDIA_TYPE, f"Charset {_short(value)} is not taken; FHIR bodies are UTF-8.")
+            )
+    return found
+
+
+def prefer(header: str) -> Prefer:
+    """The Prefer header. Unknown preferences are ignored (RFC 7240); a wrong `handling` is not."""
+    strict, wants = True, ""
+    for part in header.replace(";", ",").split(","):
+        key, _, value = part.strip().partition("=")
+        if key.lower() == "handling":
+            if value not in ("strict", "lenient"):
+                raise Refused(
+                    Issue(
+                        INVALID,
+                        f"Prefer: handling={_short(value)} is unknown; use strict or lenient.",
+                    )
+                )
+            strict = value == "strict"
+        elif key.lower() == "return" and value in ("minimal", "representation", "OperationOutcome"):
+            wants = value
+    return Prefer(strict, wants)
+
+
+def _known(name: str) -> Format | None:
+    return _KNOWN.get(name.partition(";")[0].strip().lower())
+
+
+def _quality(part: str) -> tuple[str, float]:
+    name, *parameters = part.split(";")
+    quality = 1.0
+    for parameter in parameters:
+        key, _, value = parameter.strip().partition("=")
+        if key == "q":
+            try:
+                quality = float(value)
+            except ValueError:
+                quality = 0.0
+    return name.strip().lower(), quality
+
+
+def _short(text: str) -> str:
+    shown = "".join(c if c.isprintable() else "?" for c in text[:60])
+    return f"“{shown}”"

@@ -1,0 +1,161 @@
+"""The application around the endpoints: routes from rows, and FHIR-shaped answers for the rest.
+
+Layers, outermost first, all pure ASGI: `Guard` (last resort, security headers for plain routes) →
+FastAPI's router → `Endpoint` per FHIR row (chassis/service.py) or a service's plain routes.
+FastAPI carries the OpenAPI document, which is fed from the rows; no FHIR request passes through its
+dependency machinery.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route as Path
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from chassis import telemetry
+from chassis.call import Answer, Call, Route, Service, dumps
+from chassis.service import Endpoint, Rider
+from standards import capability, openapi
+from standards.outcome import METHOD, ROUTE, Issue, outcome
+from standards.rows import Transaction
+
+Opening = Callable[[], AbstractAsyncContextManager[tuple[Sequence[Service], Rider]]]
+
+
+def create(opening: Opening, rows: Iterable[Transaction]) -> ASGIApp:
+    """The ASGI application of one process.
+
+    `opening` opens the services when the server starts and closes them when it stops (mounted apps'
+    own lifespans would not run); `rows` are all rows of the product, so that /metadata and OpenAPI
+    say the same wherever they are asked.
+    """
+    every = tuple(rows)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with opening() as (services, rider):
+            app.router.routes[:0] = _routes(services, rider, every)
+            for service in services:
+                telemetry.log(telemetry.STARTED, service=service.name)
+            yield
+            for service in services:
+                telemetry.log(telemetry.STOPPED, service=service.name)
+
+    app = FastAPI(
+        title="Throughline",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        exception_handlers={404: _nowhere, 405: _nowhere},
+    )
+    app.add_route("/openapi.json", _openapi(every), methods=["GET"], include_in_schema=False)
+    return Guard(app)
+
+
+def _routes(
+    services: Sequence[Service], rider: Rider, every: tuple[Transaction, ...]
+) -> list[Path]:
+    made: list[Path] = []
+    statement = Route(capability.METADATA, _metadata(rider, every))
+    routes = [r for s in services for r in s.routes]
+    for route in sorted([*routes, statement], key=_heat):
+        endpoint = Endpoint(route, rider)
+        prefix = "/fhir" if route.row.surface == "fhir" else ""
+        for method, path in route.row.routes:
+            where = prefix + ("" if path == "/" and prefix else path)
+            methods = [method, "HEAD"] if method == "GET" else [method]
+            made.append(_path(where, endpoint, methods))
+            if path == "/" and prefix:
+                made.append(_path(prefix + "/", endpoint, methods))
+    plain = [p for s in services for p in s.plain]
+    return made + plain  # type: ignore[operator]  # plain routes are Starlette's as well
+
+
+def _path(where: str, endpoint: ASGIApp, methods: list[str]) -> Path:
+    path = Path(where, endpoint, include_in_schema=False)
+    path.methods = set(methods)  # Starlette leaves the methods of a bare ASGI endpoint open
+    return path
+
+
+def _heat(route: Route) -> tuple[bool, int]:
+    """Hot rows first, because routes are tried in order; literal paths before those with braces."""
+    order = ("ITI-67", "ITI-83", "ITI-68", "ITI-78", "ITI-65", "ITI-104", "ITI-66")
+    braces = any("{" in path for _, path in route.row.routes)
+    return braces, order.index(route.row.code) if route.row.code in order else len(order)
+
+
+def _metadata(rider: Rider, every: tuple[Transaction, ...]) -> Callable[[Call], Any]:
+    body = dumps(
+        capability.statement(every, base=rider.settings.fhir_base, auth=rider.settings.issuer)
+    )
+
+    async def handle(call: Call) -> Answer:  # noqa: ARG001  the statement is the same for everyone
+        return Answer(
+            200, body, {"Cache-Control": "public, max-age=60", "Access-Control-Allow-Origin": "*"}
+        )
+
+    return handle
+
+
+def _openapi(every: tuple[Transaction, ...]) -> Callable[[Request], Any]:
+    async def answer(request: Request) -> Response:  # noqa: ARG001
+        return Response(dumps(openapi.document(every)), media_type="application/json")
+
+    return answer
+
+
+async def _nowhere(request: Request, refusal: Exception) -> Response:
+    status = refusal.status_code if isinstance(refusal, HTTPException) else 404
+    headers = dict(refusal.headers or {}) if isinstance(refusal, HTTPException) else {}
+    headers["X-Request-Id"] = str(uuid.uuid4())
+    path = "".join(c if c.isprintable() else "?" for c in request.url.path[:100])
+    if status == 405:
+        issue = Issue(
+            METHOD, f"{request.method} is not served at {path}; GET /fhir/metadata lists what is."
+        )
+    else:
+        issue = Issue(ROUTE, f"Nothing is served at {path}; GET /fhir/metadata lists what is.")
+    return Response(
+        dumps(outcome([issue])), status, headers, media_type="application/fhir+json;charset=utf-8"
+    )
+
+
+class Guard:
+    """The outermost layer: a fault outside every endpoint becomes a plain 500 without a trace."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; answer 500 if nothing was sent and something broke."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = False
+
+        async def sending(message: Any) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending)
+        except Exception as fault:
+            telemetry.log(
+                telemetry.FAULT, row="-", request_id="-", fault=type(fault).__name__,
+                at=telemetry.place(fault.__traceback__),
+            )  # fmt: skip
+            if begun:
+                raise
+            issue = Issue(ROUTE, "This server failed while reading the request.")
+            answer = Response(dumps(outcome([issue])), 500, media_type="application/fhir+json")
+            await answer(scope, receive, send)

@@ -1,0 +1,118 @@
+"""Every setting, once: flag, environment variable, default, help, secret or not.
+
+`Settings` reads `THROUGHLINE_*` variables; the command line overrides them. `rows()` is what
+`throughline doctor` and docs/settings.md are made of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _f(default: Any, help_: str, *, secret: bool = False) -> Any:
+    return Field(default=default, description=help_, json_schema_extra={"secret": secret})
+
+
+class Settings(BaseSettings):
+    """The effective settings of one process."""
+
+    model_config = SettingsConfigDict(env_prefix="THROUGHLINE_", extra="forbid", frozen=True)
+
+    host: str = _f("127.0.0.1", "Address to listen on")
+    port: int = _f(8080, "Port to listen on; 0 picks a free one")
+    admin_port: int = _f(0, "Port of /livez, /readyz and /metrics; 0 picks a free one")
+    data: Path = _f(Path("data"), "Folder of the embedded mongod, keys and spooled bytes")
+    mongodb: SecretStr = _f(
+        SecretStr(""), "MongoDB URI; empty starts the embedded mongod", secret=True
+    )
+    database_prefix: str = _f(
+        "", "Put before every database name, so that several exchanges share a MongoDB"
+    )
+    public_url: str = _f(
+        "", "Public origin, e.g. https://exchange.example; empty: http://host:port"
+    )
+    workers: int = _f(1, "Server processes")
+    codes: Literal["strict", "lenient"] = _f(
+        "strict",
+        "Refuse (strict) or mark as unclassified (lenient) codes outside the pack's value sets",
+    )
+    affinity: str = _f(
+        "greater_manchester", "Affinity pack: a folder name under affinity/ or a path"
+    )
+    max_body: int = _f(
+        16 * 1024 * 1024, "Largest request body in bytes, document bytes not counted"
+    )
+    max_document: int = _f(200 * 1024 * 1024, "Largest single document in bytes")
+    pool: int = _f(
+        32, "Connections to MongoDB per process, and the width of the fair gate before them"
+    )
+    token_seconds: int = _f(300, "Life of a backend-services access token, in seconds")
+    clock_skew: int = _f(60, "Tolerated difference between clocks, in seconds")
+    find_limit: int = _f(1000, "Largest page of a search")
+    log_level: Literal["debug", "info", "warning", "error"] = _f(
+        "info", "Least severe event logged"
+    )
+    pix_url: str = _f("", "Apart: origin of the pix service, as its neighbours reach it")
+    registry_url: str = _f("", "Apart: origin of the registry service")
+    repository_url: str = _f("", "Apart: origin of the repository service")
+    auth_url: str = _f("", "Apart: origin of the auth service")
+    audit_url: str = _f("", "Apart: origin of the audit service")
+    service_key: SecretStr = _f(
+        SecretStr(""), "Apart: path of this service's private JWK", secret=True
+    )
+
+    @property
+    def origin(self) -> str:
+        """The public origin without a trailing slash; never taken from a request."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def fhir_base(self) -> str:
+        """The public FHIR base, which is also the audience of every access token."""
+        return f"{self.origin}/fhir"
+
+    @property
+    def issuer(self) -> str:
+        """The authorization server's issuer identifier."""
+        return f"{self.origin}/auth"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting as documentation and `doctor` show it."""
+
+    name: str
+    flag: str
+    variable: str
+    default: str
+    help: str
+    secret: bool
+
+
+def rows() -> tuple[Setting, ...]:
+    """Every setting as a row, in the order of `Settings`."""
+    made = []
+    for name, field in Settings.model_fields.items():
+        extra = field.json_schema_extra
+        secret = bool(extra.get("secret")) if isinstance(extra, dict) else False
+        shown = (
+            field.default.get_secret_value()
+            if isinstance(field.default, SecretStr)
+            else field.default
+        )
+        made.append(
+            Setting(
+                name,
+                "--" + name.replace("_", "-"),
+                "THROUGHLINE_" + name.upper(),
+                str(shown),
+                field.description or "",
+                secret,
+            )
+        )
+    return tuple(made)

@@ -1,0 +1,168 @@
+"""What a process believes of the issuer: which tokens were taken back, and (apart) which keys are its.
+
+`Revoked` is the copy in memory that both ways keep: near it asks the auth service's store, far it asks
+over HTTP, twice a second either way, so that a revoked token is refused everywhere within a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from time import monotonic, time
+from typing import Any, NamedTuple
+
+import httpx
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
+from pymongo.errors import PyMongoError
+
+from chassis import telemetry
+from chassis.far import TokenSource
+from standards.outcome import BUSY, Issue, Refused
+
+REFRESH = 0.5
+# A revocation carries the database's clock when its statement ran; its transaction may commit later.
+OVERLAP = 15.0
+_KEYS_EVERY = 60.0
+_UNKNOWN_KID_EVERY = 3.0
+_SECONDS = 5.0
+
+
+class Ended(NamedTuple):
+    """One revocation: `jti:…` or `client:…`, when it was noted and until when it matters (epoch)."""
+
+    id: str
+    at: float
+    until: float
+
+
+class Revoked:
+    """The live revocations as this process knows them. `ask` gives those noted since a moment."""
+
+    def __init__(
+        self, ask: Callable[[float], Awaitable[Sequence[Ended]]], *, stale: float = 10.0
+    ) -> None:
+        self._ask, self._stale = ask, stale
+        self._live: dict[str, float] = {}
+        self._newest = 0.0
+        self._asked = float("-inf")
+        self._one = asyncio.Lock()
+
+    def revoked(self, jti: str, client_id: str) -> bool:
+        """Is this token, or its client, among the revoked ones?"""
+        live = self._live
+        return bool(live) and ("jti:" + jti in live or "client:" + client_id in live)
+
+    @property
+    def stale(self) -> bool:
+        """True when nothing was heard for longer than the copy may be trusted."""
+        return monotonic() - self._asked > self._stale
+
+    async def refresh(self) -> None:
+        """Learn what was revoked since the last time; raises what asking raises."""
+        async with self._one:
+            started = monotonic()
+            for row in await self._ask(max(self._newest - OVERLAP, 0.0)):
+                self._live[row.id] = row.until
+                self._newest = max(self._newest, row.at)
+            self._asked = started
+            now = time()
+            for gone in [key for key, until in self._live.items() if until < now]:
+                del self._live[gone]
+
+    @asynccontextmanager
+    async def followed(self) -> AsyncIterator[None]:
+        """Keep the copy fresh for as long as the block runs. An issuer that does not answer at first
+        is asked again; until it does the copy is stale and no token is taken."""
+        await self._try()
+        task = asyncio.create_task(self._follow(), name="revocations")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH)
+            await self._try()
+
+    async def _try(self) -> None:
+        try:
+            await self.refresh()
+        except (PyMongoError, Refused) as fault:
+            if self.stale:
+                telemetry.log(telemetry.BACKGROUND, work="revocations", fault=type(fault).__name__)
+
+
+class FarAuth:
+    """The auth service of another process: its public keys and its revocations, over HTTP.
+
+    `async with far.followed():` keeps `far.revocations` fresh; `far` itself answers for the keys.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, origin: str, tokens: TokenSource) -> None:
+        self._client, self._origin, self._tokens = client, origin.rstrip("/"), tokens
+        self._keys: dict[str, RSAKey] = {}
+        self._fetched = float("-inf")
+        self._one = asyncio.Lock()
+        self.revocations = Revoked(self._since)
+
+    async def key(self, kid: str) -> RSAKey | None:
+        """The issuer's key of this id. Unknown ids make it ask again, at most once in a few seconds.
+        Raises `Refused(BUSY)` when it has to ask and gets no answer."""
+        age = monotonic() - self._fetched
+        if age > _KEYS_EVERY or (kid not in self._keys and age > _UNKNOWN_KID_EVERY):
+            await self._fetch(kid)
+        return self._keys.get(kid)
+
+    @asynccontextmanager
+    async def followed(self) -> AsyncIterator[None]:
+        """Keep the revocations fresh for as long as the block runs."""
+        async with self.revocations.followed():
+            yield
+
+    async def _fetch(self, kid: str) -> None:
+        asked = monotonic()
+        async with self._one:
+            if self._fetched >= asked:  # someone else asked while this one waited
+                return
+            try:
+                answer = await self._get("/auth/jwks", {})
+                self._keys = {str(jwk["kid"]): RSAKey.import_key(jwk) for jwk in answer["keys"]}
+            except (Refused, JoseError, KeyError, TypeError):
+                if kid not in self._keys:
+                    raise _silent() from None
+            self._fetched = monotonic()
+
+    async def _since(self, moment: float) -> list[Ended]:
+        try:
+            token = await self._tokens.token()
+        except httpx.HTTPError:
+            raise _silent() from None
+        answer = await self._get(
+            f"/auth/revocations?since={moment}", {"Authorization": f"Bearer {token}"}
+        )
+        try:
+            return [
+                Ended(str(r["id"]), float(r["at"]), float(r["until"])) for r in answer["revoked"]
+            ]
+        except (KeyError, TypeError, ValueError):
+            raise _silent() from None
+
+    async def _get(self, path: str, headers: dict[str, str]) -> Any:
+        try:
+            answer = await self._client.get(self._origin + path, headers=headers, timeout=_SECONDS)
+            if answer.status_code == 200:
+                return answer.json()
+        except (httpx.HTTPError, ValueError):
+            pass
+        raise _silent()
+
+
+def _silent() -> Refused:
+    return Refused(
+        Issue(BUSY, "The auth service does not answer, so no token can be checked; try again."),
+        headers={"Retry-After": "2"},
+    )

@@ -1,0 +1,66 @@
+"""Accept, _format, Content-Type and Prefer."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chassis import negotiate
+from standards.outcome import Refused
+
+
+@pytest.mark.parametrize(
+    ("accept", "format_", "wanted"),
+    [
+        ("", None, "json"),
+        ("*/*", None, "json"),
+        ("application/fhir+xml", None, "xml"),
+        ("application/fhir+json; fhirVersion=4.0", None, "json"),
+        ("text/html, application/fhir+xml;q=0.9, */*;q=0.1", None, "xml"),
+        ("application/fhir+json;q=0.2, application/fhir+xml;q=0.8", None, "xml"),
+        ("application/xml", None, "xml"),
+        ("application/fhir+xml", "json", "json"),
+        ("image/png", "application/fhir+xml", "xml"),
+        ("", "application/fhir json", "json"),
+        ("application/*", None, "json"),
+    ],
+)
+def test_format_beats_accept_and_quality_decides(
+    accept: str, format_: str | None, wanted: str
+) -> None:
+    assert negotiate.wanted_format(accept, format_) == wanted
+
+
+@pytest.mark.parametrize(
+    ("accept", "format_"), [("image/png", None), ("", "ttl"), ("application/fhir+json;q=0", None)]
+)
+def test_what_cannot_be_made_is_406(accept: str, format_: str | None) -> None:
+    with pytest.raises(Refused) as refused:
+        negotiate.wanted_format(accept, format_)
+    assert refused.value.status() == 406
+
+
+@given(st.text(max_size=80), st.none() | st.text(max_size=30))
+def test_no_header_breaks_negotiation(accept: str, format_: str | None) -> None:
+    try:
+        assert negotiate.wanted_format(accept, format_) in ("json", "xml")
+    except Refused as refused:
+        assert refused.status() == 406
+
+
+@given(st.text(max_size=80))
+def test_no_content_type_breaks_reading(kind: str) -> None:
+    try:
+        assert negotiate.body_format(kind) in ("json", "xml")
+    except Refused as refused:
+        assert refused.status() == 415
+
+
+def test_prefer_is_read_whole_and_a_wrong_handling_is_refused() -> None:
+    assert negotiate.prefer("return=minimal, handling=lenient") == negotiate.Prefer(
+        False, "minimal"
+    )
+    assert negotiate.prefer("respond-async") == negotiate.Prefer(True, "")
+    with pytest.raises(Refused):
+        negotiate.prefer("handling=relaxed")
