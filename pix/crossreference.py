@@ -1,0 +1,166 @@
+"""ITI-83: translate one identifier into the others of the same person.
+
+One indexed look-up, shared by all requests that ask at the same moment, gives the person's card; the
+answer is joined from bytes made when the records were written. Refusals and the order of checks: PIX
+digest §1.2 (syntax, source domain, target domains, source identifier).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chassis import search
+from chassis.call import Answer, Call
+from chassis.mongo import Coalesced
+from chassis.negotiate import wanted_format
+from pix.cards import Card, Found, Told
+from pix.identifiers import Domains, Identifier, token
+from pix.people import People
+from standards import pdqm, pixm
+from standards.outcome import (
+    CODE_INVALID,
+    INVALID,
+    NOT_FOUND,
+    REQUIRED_PARAMETER,
+    UNKNOWN_PARAMETER,
+    Issue,
+    Refused,
+)  # fmt: skip
+
+EMPTY = b'{"resourceType":"Parameters"}'
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
+_NAMES = ("sourceIdentifier", "targetSystem", "_format")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What was asked: one identifier, and the domains to answer in (none: all)."""
+
+    source: Identifier
+    targets: frozenset[str]
+
+
+class CrossReference:
+    """The story of ITI-83 over the People store."""
+
+    def __init__(self, people: People, domains: Domains) -> None:
+        self.people, self.domains = people, domains
+        self.cards: Coalesced[str, Card] = Coalesced(people.cards)
+
+    async def ask(self, call: Call) -> Answer:
+        """The identifiers and Patients of the person that the source identifier names.
+
+        Raises `Refused`: 400 for syntax and an unknown source domain, 403 for an unknown target
+        domain, 404 for an unknown or removed identifier. A merged one is answered with nothing.
+        """
+        question = self._question(call)
+        key = self.key(question.source)
+        card = await self.cards.get(key) if key else None
+        found = card.found(key) if card else None
+        if card is None or found is None:
+            raise _refused(NOT_FOUND, pixm.SOURCE_UNKNOWN, 404)
+        if found.state == "subsumed":
+            return Answer(200, EMPTY)
+        call.account.patients.append(f"Patient/{found.record}")
+        told: Sequence[Told] = card.told
+        if call.permit.narrow:
+            told = await self._within_permit(call, card, found)
+        return Answer(200, self._parameters(call.base, question, found, told))
+
+    def _question(self, call: Call) -> Question:
+        said = [*call.query, *_of_body(call)]
+        sources = [v for k, v in said if k == "sourceIdentifier"]
+        if not sources:
+            words = "Say whose identifiers you want: sourceIdentifier=system|value."
+            raise Refused(Issue(REQUIRED_PARAMETER, words, "sourceIdentifier"))
+        if len(sources) > 1:
+            raise Refused(Issue(INVALID, "Give sourceIdentifier once.", "sourceIdentifier"))
+        source = self.domains.identifier(*token(sources[0], "sourceIdentifier"))
+        call.account.patients.append((source.system, source.value))
+        targets = [t for k, v in said if k == "targetSystem" for t in _systems(v)]
+        if not self.domains.known(source.system):
+            raise _refused(CODE_INVALID, pixm.SOURCE_DOMAIN_UNKNOWN, 400)
+        canonical = frozenset(map(self.domains.system, targets))
+        if not all(map(self.domains.known, canonical)):
+            raise _refused(CODE_INVALID, pixm.TARGET_DOMAIN_UNKNOWN, 403)
+        return Question(source, canonical)
+
+    def key(self, source: Identifier) -> str:
+        """What the card is found by; "" for our base without a Patient."""
+        if source.system != self.domains.base:
+            return source.key
+        logical = self.domains.logical(source)
+        return f"Patient/{logical}" if logical else ""
+
+    def _parameters(
+        self, base: str, question: Question, found: Found, told: Iterable[Told]
+    ) -> bytes:
+        targets, source = question.targets, question.source
+        wanted = [t for t in told if not targets or t.system in targets]
+        identifiers = [t.told for t in wanted if (t.system, t.value) != source]
+        here = told if base in targets else wanted
+        patients = sorted(t.record for t in here if t.record and t.record != found.hidden)
+        prefix = f'{{"name":"targetId","valueReference":{{"reference":"{base}/Patient/'.encode()
+        parameters = [*identifiers, *(prefix + p.encode() + b'"}}' for p in patients)]
+        if not parameters:
+            return EMPTY
+        return b'{"resourceType":"Parameters","parameter":[' + b",".join(parameters) + b"]}"
+
+    async def _within_permit(self, call: Call, card: Card, found: Found) -> tuple[Told, ...]:
+        """Only what records tell that the token covers; as if it did not exist, when it covers none."""
+        where = search.narrow(call.permit, pdqm.PARAMETERS)
+        inside = {"$and": [{"person": card.person, "state": "active"}, where]}
+        covered = {r["_id"] for r in await self.people.records.many(inside, {"_id": 1})}
+        if found.record not in covered:
+            raise _refused(NOT_FOUND, pixm.SOURCE_UNKNOWN, 404)
+        return tuple(t for t in card.told if t.by in covered)
+
+
+def _systems(said: str) -> list[str]:
+    """The domains that one `targetSystem` names: itself, or its pieces where a client joined several
+    by commas and every piece is a URI (FHIR gives the comma no meaning here)."""
+    pieces = [p.strip() for p in said.split(",")]
+    if len(pieces) > 1 and all(_URI.fullmatch(p) for p in pieces):
+        return pieces
+    if not said.strip():
+        words = "targetSystem is empty; name a domain or leave it out."
+        raise Refused(Issue(INVALID, words, "targetSystem"))
+    return [said]
+
+
+def _of_body(call: Call) -> list[tuple[str, str]]:
+    """The parameters of a POSTed Parameters resource (profile IHE.PIXm.Query.Parameters.In)."""
+    if call.resource is None:
+        return []
+    made: list[tuple[str, str]] = []
+    for place, parameter in enumerate(call.resource.get("parameter") or ()):
+        name, where = str(parameter.get("name")), f"Parameters.parameter[{place}]"
+        if name not in _NAMES:
+            if call.strict:
+                words = f"ITI-83 takes {', '.join(_NAMES)}; this parameter is none of them."
+                raise Refused(Issue(UNKNOWN_PARAMETER, words, where))
+            continue
+        value = _value(parameter, where)
+        if name == "_format":
+            call.format = wanted_format(call.headers.get("accept", ""), value)
+        else:
+            made.append((name, value))
+    return made
+
+
+def _value(parameter: Mapping[str, Any], where: str) -> str:
+    for form in ("valueString", "valueUri", "valueCode"):
+        if isinstance(parameter.get(form), str):
+            return str(parameter[form])
+    identifier = parameter.get("valueIdentifier")
+    if identifier:
+        halves = (str(identifier.get(half) or "") for half in ("system", "value"))
+        return "|".join(re.sub(r"([\\|,$])", r"\\\1", half) for half in halves)
+    raise Refused(Issue(INVALID, "Give the value as valueString.", where))
+
+
+def _refused(kind: Any, words: str, status: int) -> Refused:
+    return Refused(Issue(kind, words, text=words, xds=""), status=status)

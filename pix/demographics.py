@@ -1,0 +1,259 @@
+"""ITI-78: read a Patient and its versions, and search by identifier and demographics.
+
+Records that were merged into another are left out of a search, unless it names an identifier, an id
+or `active=false`: then the merged record is there with its survivor beside it (PIX digest D2, D3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from chassis import search
+from chassis.call import Answer, Call, instant
+from chassis.mongo import Coalesced, Doc, Filter
+from pix import showing
+from pix.identifiers import Domains
+from pix.people import DATABASE, People
+from standards import pdqm
+from standards.outcome import GONE, INVALID, NOT_FOUND, NOT_SUPPORTED, TOO_COSTLY, Issue, Refused
+from standards.search import Clause, Search, Token
+
+_READ = {"v": 1, "at": 1, "b": 1, "state": 1}
+BROAD = (
+    10_000  # more hits than this are nobody's answer, and counting them costs every other caller
+)
+
+
+class Demographics:
+    """The stories of ITI-78 over the People store."""
+
+    def __init__(self, people: People, domains: Domains) -> None:
+        self.people, self.domains = people, domains
+        self.by_id: Coalesced[str, Doc] = Coalesced(self._by_id)
+
+    # -- search ---------------------------------------------------------------------------------
+
+    async def search(self, call: Call) -> Answer:
+        """The Patients that match, one page of them, with the exact total.
+
+        A search by domain (`identifier=system|`) returns identifiers of these domains only. Raises
+        `Refused`: 404 with a warning for an unknown domain (PDQm case 4), 403 `too-costly` for more
+        than `BROAD` hits, 400 for what cannot be searched.
+        """
+        await search.resume(call, self.people.mongo, DATABASE)
+        asked = self._understood(call)
+        systems = self._domains_asked(asked)
+        where = _states(asked)
+        await self._not_too_broad(call, asked, where)
+
+        def show(row: Doc) -> bytes:
+            shown = bytes(row["b"])
+            return showing.stripped(shown, systems) if systems else shown
+
+        async def beside(rows: Sequence[Doc]) -> list[bytes]:
+            call.account.patients += [f"Patient/{row['_id']}" for row in rows]
+            return [show(row) for row in await self._survivors(call, rows)]
+
+        return await search.searchset(
+            call,
+            self.people.records,
+            where=where,
+            include=beside,
+            show=show,
+            default_sort="_id",
+            fields=("b", "state", "root"),
+        )
+
+    def _understood(self, call: Call) -> Search:
+        """The search with its identifiers in their stored form, so that both sides compare alike."""
+        asked = call.search or Search()
+        if asked.include or asked.revinclude:
+            words = "A search on Patient takes no _include; survivors of merged records come by themselves."
+            issue = Issue(NOT_SUPPORTED, words, "_include")
+            if call.strict:
+                raise Refused(issue)
+            used = tuple(p for p in asked.used if p[0] not in ("_include", "_revinclude"))
+            asked = replace(
+                asked, include=(), revinclude=(), used=used, ignored=(*asked.ignored, issue.warn())
+            )
+        clauses = tuple(self._normal(c) if c.name == "identifier" else c for c in asked.clauses)
+        call.search = replace(asked, clauses=clauses)
+        return call.search
+
+    def _normal(self, clause: Clause) -> Clause:
+        values = tuple(
+            token
+            for value in clause.values
+            for token in (self._tokens(value) if isinstance(value, Token) else (value,))
+        )
+        return replace(clause, values=values)
+
+    def _tokens(self, said: Token) -> tuple[Token, ...]:
+        if not said.system:
+            bare = said.code.replace(" ", "").replace("-", "")
+            spaced = said.system is None and bare != said.code and bare.isdecimal()
+            return (said, Token(None, bare)) if spaced else (said,)
+        if not said.code:
+            return (Token(self.domains.system(said.system), ""),)
+        return (Token(*self.domains.identifier(said.system, said.code)),)
+
+    def _domains_asked(self, asked: Search) -> frozenset[str]:
+        """The domains that the answer is limited to; none: all."""
+        systems = frozenset(
+            value.system
+            for clause in asked.of("identifier")
+            if _is_domains(clause)
+            for value in clause.values
+            if isinstance(value, Token) and value.system
+        )
+        if not all(map(self.domains.known, systems)):
+            words = pdqm.DOMAIN_UNKNOWN
+            warning = Issue(NOT_FOUND, words, "identifier", "warning", text=words)
+            raise Refused(warning, status=404)
+        return systems
+
+    async def _not_too_broad(self, call: Call, asked: Search, where: Filter) -> None:
+        if asked.after is not None or asked.has("_id"):
+            return
+        filters = search.matching(call, where=where)
+        if await self.people.records.count(filters, limit=BROAD + 1) > BROAD:
+            words = (
+                f"More than {BROAD} people match; add a family name with a birth date, a postcode "
+                "or an identifier."
+            )
+            raise Refused(Issue(TOO_COSTLY, words, xds=""))
+
+    async def _survivors(self, call: Call, rows: Sequence[Doc]) -> list[Doc]:
+        here = {row["_id"] for row in rows}
+        roots = {row["root"] for row in rows if row["state"] == "subsumed"} - here
+        if not roots:
+            return []
+        where: Filter = {"_id": {"$in": sorted(roots)}, "state": "active"}
+        if call.permit.narrow:
+            where = {"$and": [where, search.narrow(call.permit, pdqm.PARAMETERS)]}
+        return await self.people.records.many(where, {"b": 1}, sort=[("_id", 1)])
+
+    # -- read -----------------------------------------------------------------------------------
+
+    async def read(self, call: Call) -> Answer:
+        """The Patient with this id, as it is now; a merged one is inactive and names its survivor.
+
+        Raises `Refused`: 404 for an unknown one or one that the token does not cover, 410 for a
+        removed one.
+        """
+        found = await self._current(call)
+        return _answer(found)
+
+    async def version(self, call: Call) -> Answer:
+        """One version of a Patient. Raises `Refused`: 404 for an unknown one, 410 when this version
+        is its removal."""
+        found = await self._covered(call)
+        if str(found["v"]) != call.path["vid"]:
+            earlier = await self.people.history.one(
+                {"_id": f"{call.path['id']}/{call.path['vid']}"}, _READ
+            )
+            if earlier is None:
+                raise Refused(Issue(NOT_FOUND, "This Patient has no such version."))
+            found = earlier
+        elif found["state"] == "removed":
+            raise Refused(Issue(GONE, "This version is the removal of the Patient."))
+        return _answer(found)
+
+    async def history(self, call: Call) -> Answer:
+        """The versions of a Patient, newest first; `_count` newest ones."""
+        found = await self._covered(call)
+        limit = _count(call)
+        versions = [found]
+        if limit != 1:
+            versions += await self.people.history.many(
+                {"of": call.path["id"]}, _READ, sort=[("v", -1)], limit=limit - 1 if limit else 0
+            )
+        total = int(found["v"])
+        return Answer(200, _history(call, versions, total))
+
+    async def _current(self, call: Call) -> Doc:
+        found = await self._covered(call)
+        if found["state"] == "removed":
+            raise Refused(Issue(GONE, "This Patient was removed by its source."))
+        return found
+
+    async def _covered(self, call: Call) -> Doc:
+        id_ = call.path["id"]
+        call.account.data.append(f"Patient/{id_}")
+        call.account.patients.append(f"Patient/{id_}")
+        if call.permit.narrow:
+            where = search.narrow(call.permit, pdqm.PARAMETERS)
+            found = await self.people.records.one({"$and": [{"_id": id_}, where]}, _READ)
+        else:
+            found = await self.by_id.get(id_)
+        if found is None:
+            raise Refused(Issue(NOT_FOUND, "No Patient has this id."))
+        return found
+
+    async def _by_id(self, ids: Sequence[str]) -> Mapping[str, Doc]:
+        rows = await self.people.records.many({"_id": {"$in": list(ids)}}, _READ)
+        return {r["_id"]: r for r in rows}
+
+
+def _is_domains(clause: Clause) -> bool:
+    """Whether an identifier clause names domains only: `identifier=a|,b|`."""
+    return not clause.modifier and all(
+        isinstance(v, Token) and v.system and not v.code for v in clause.values
+    )
+
+
+def _states(asked: Search) -> Filter:
+    """Merged records are found by whoever asks for them, and by nobody else (D2)."""
+    by_name = any(not c.modifier and not _is_domains(c) for c in asked.of("identifier"))
+    inactive = any(
+        isinstance(v, Token) and v.code == "false" and not c.modifier
+        for c in asked.of("active")
+        for v in c.values
+    )
+    if by_name or inactive or asked.has("_id"):
+        return {"state": {"$in": ["active", "subsumed"]}}
+    return {"state": "active"}
+
+
+def _answer(found: Doc) -> Answer:
+    return Answer(
+        200,
+        bytes(found["b"]),
+        {"ETag": f'W/"{found["v"]}"', "Last-Modified": showing.http_date(found["at"])},
+    )
+
+
+def _count(call: Call) -> int:
+    said = [v for k, v in call.query if k == "_count"]
+    if not said:
+        return 0
+    if len(said) > 1 or not said[0].isdecimal() or int(said[0]) < 1 or int(said[0]) > 10_000:
+        raise Refused(Issue(INVALID, "_count is a number from 1 to 10000, given once.", "_count"))
+    return int(said[0])
+
+
+def _history(call: Call, versions: Sequence[Doc], total: int) -> bytes:
+    """The history Bundle, joined from stored bytes."""
+    url = f"{call.base}/Patient/{call.path['id']}"
+    entries = [_entry(url, call.path["id"], version) for version in versions]
+    head = (
+        f'{{"resourceType":"Bundle","type":"history","total":{total},'
+        f'"link":[{{"relation":"self","url":"{url}/_history"}}]'
+    ).encode()
+    return head + b',"entry":[' + b",".join(entries) + b"]}"
+
+
+def _entry(url: str, id_: str, version: Doc) -> bytes:
+    method, status = "PUT", "200 OK"
+    if version["state"] == "removed":
+        method, status = "DELETE", "204 No Content"
+    elif version["v"] == 1:
+        status = "201 Created"
+    resource = b"" if method == "DELETE" else b',"resource":' + bytes(version["b"])
+    rest = (
+        f',"request":{{"method":"{method}","url":"Patient/{id_}"}},'
+        f'"response":{{"status":"{status}","etag":"W/\\"{version["v"]}\\"",'
+        f'"lastModified":"{instant(version["at"])}"}}}}'
+    )
+    return f'{{"fullUrl":"{url}"'.encode() + resource + rest.encode()

@@ -1,0 +1,179 @@
+"""Identifiers and the domains they belong to. PURE.
+
+A domain is known when the affinity pack lists it, or when it is this server's own FHIR base (PIXm
+2:3.83.4.1.2: logical ids are written `serverBase|Patient/id`). Both sides of every comparison are
+normalised here: what is stored and what is asked.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from affinity.pack import NHS_NUMBER, Domain, Pack
+from standards.outcome import INVALID, REQUIRED_PARAMETER, Issue, Refused
+
+# Other names of a domain (PIX digest §8.1, domain digest §1.7); the value names the pack's system.
+ALIASES = {
+    "urn:oid:2.16.840.1.113883.2.1.4.1": NHS_NUMBER,
+    "https://fhir.nhs.uk/id/nhs-number": NHS_NUMBER,
+}
+_ENTERPRISE = "tlid"  # the Identity Manager's own number: never fed, never asked for
+_LOGICAL = re.compile(r"Patient/([A-Za-z0-9\-.]{1,64})")
+
+
+class Identifier(NamedTuple):
+    """A business identifier in its stored form."""
+
+    system: str
+    value: str
+
+    @property
+    def key(self) -> str:
+        """The one string that stands for it; a system never holds a bar, so the first one parts."""
+        return f"{self.system}|{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Domains:
+    """The domains of one exchange: those of its pack, and its own FHIR base."""
+
+    pack: Pack
+    base: str
+
+    def system(self, said: str) -> str:
+        """The canonical name of a domain, whichever of its names was said."""
+        said = said.strip()
+        if said.rstrip("/") == self.base:
+            return self.base
+        return ALIASES.get(said, said)
+
+    def known(self, system: str) -> bool:
+        """Whether a canonical system is a domain of this exchange."""
+        return system == self.base or self.pack.domain_of(system) is not None
+
+    def of(self, system: str) -> Domain | None:
+        """The pack's domain behind a canonical system; None for our base and for strangers."""
+        return self.pack.domain_of(system)
+
+    def identifier(self, system: str, value: str) -> Identifier:
+        """The stored form of an identifier."""
+        system = self.system(system)
+        domain = self.pack.domain_of(system)
+        return Identifier(system, domain.normal(value) if domain else value.strip())
+
+    def logical(self, identifier: Identifier) -> str | None:
+        """The logical id, when the identifier is `our base|Patient/id`."""
+        if identifier.system != self.base:
+            return None
+        found = _LOGICAL.fullmatch(identifier.value)
+        return found[1] if found else None
+
+    def answers(self, system: str) -> bool:
+        """Whether numbers of this domain may stand for a person when another system carries them.
+
+        Local keys (tier C) count only from their own source, sealed ones (tier X) never, and numbers
+        of cases, documents and places never name a person (domain digest §1.1; OpenHIE CR-04).
+        """
+        domain = self.pack.domain_of(system)
+        return domain is not None and domain.of_person and domain.tier in ("A", "B")
+
+    def sealed(self, system: str) -> bool:
+        """Whether numbers of this domain are kept but never shown (tier X)."""
+        domain = self.pack.domain_of(system)
+        return domain is not None and domain.tier == "X"
+
+    def unfeedable(self, system: str) -> str:
+        """Why a source may not name its people by this domain; "" when it may."""
+        domain = self.pack.domain_of(system)
+        if domain is None:
+            return "this server's own logical ids are not a source's to give"
+        if domain.id == _ENTERPRISE:
+            return "only the Identity Manager gives these numbers"
+        if domain.tier == "X":
+            return f"{domain.name} is sealed and cannot be the number people are known by"
+        if not domain.of_person:
+            return f"{domain.name} does not name a person ({domain.unique.lower()})"
+        return ""
+
+    def fault(self, identifier: Identifier) -> str:
+        """What is wrong with the form of an identifier, in words; "" when nothing is.
+
+        Only numbers with a check digit are held to their form: local numbers are their issuer's.
+        """
+        domain = self.pack.domain_of(identifier.system)
+        if domain is None or domain.check == "none" or domain.regex == "opaque":
+            return ""
+        if domain.placeholder(identifier.value) or domain.valid(identifier.value):
+            return ""
+        rest = " with a right check digit" if domain.check == "mod11" else ""
+        return f"This is no {domain.name}: its form is {domain.regex}{rest}."
+
+    def assigner(self, system: str) -> str:
+        """The name of the authority behind a system where the pack knows it, else ""."""
+        domain = self.pack.domain_of(system)
+        if domain is None:
+            return ""
+        if not domain.prefix:
+            return domain.assigner if domain.scope == "national" else ""
+        code = system.rpartition("/")[2]
+        return next(
+            (o.name for o in self.pack.organisations.values() if code in o.code.split("/")), ""
+        )
+
+
+def token(text: str, where: str) -> tuple[str, str]:
+    """System and value of `system|value`, unescaped (FHIR R4 search.html#escaping).
+
+    Raises `Refused(INVALID)` for a missing bar, an empty half, or a list.
+    """
+    parts = [""]
+    commas = 0
+    letters = iter(text)
+    for letter in letters:
+        if letter == "\\":
+            after = next(letters, "")
+            parts[-1] += after if after in ("|", ",", "$", "\\") else letter + after
+        elif letter == "|" and len(parts) == 1:
+            parts.append("")
+        else:
+            commas += letter == ","
+            parts[-1] += letter
+    if commas:
+        raise _invalid(
+            f"{where} takes one identifier; a comma inside a value is written \\,", where
+        )
+    if len(parts) != 2 or not parts[0].strip() or not parts[1].strip():
+        raise _invalid(
+            f"{where} must be system|value with both halves; the bar may be sent as %7C.", where
+        )
+    return parts[0].strip(), parts[1].strip()
+
+
+def criterion(query: tuple[tuple[str, str], ...]) -> tuple[str, str]:
+    """The identifier that a conditional write names (FHIR R4 http.html#cond-update).
+
+    Raises `Refused` (400) when it is missing, repeated or not `system|value`.
+    """
+    said = [value for name, value in query if name == "identifier"]
+    if not said:
+        raise Refused(
+            Issue(
+                REQUIRED_PARAMETER,
+                "Say whom you mean: Patient?identifier=system|value.",
+                "identifier",
+            )
+        )
+    if len(said) > 1:
+        raise _invalid("Give identifier once.", "identifier")
+    return token(said[0], "identifier")
+
+
+def parts(identifier: dict[str, Any]) -> tuple[str, str]:
+    """System and value of a FHIR Identifier, "" for what it lacks."""
+    return str(identifier.get("system") or ""), str(identifier.get("value") or "")
+
+
+def _invalid(words: str, where: str) -> Refused:
+    return Refused(Issue(INVALID, words, where))

@@ -1,0 +1,173 @@
+"""The People store: source records, their identifiers, the persons they make up, and the log.
+
+    records          one per source record; `_id` is its FHIR logical id, `claim` is unique
+    records_history  every earlier version
+    identifiers      one per (system, value): who is fed under it, who holds it, whose it is
+    persons          one card per cluster (cards.py), derived in the same transaction from the two
+                     above; an emptied one redirects to where its records went
+    decisions        append-only: what was joined, split, merged or removed, by whom, on what evidence
+    sources          which clients and organisations may feed a domain
+
+Two writers that could change the same cluster always write the same document (the record's, or the
+anchor's in `identifiers`), so MongoDB makes one of them run again (docs/decisions/0007).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pymongo import ASCENDING, IndexModel
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from chassis import outbox
+from chassis.mongo import Doc, Mongo, Table
+from pix.cards import Card
+from pix.identifiers import Domains, Identifier
+
+DATABASE = "pix"
+
+
+@dataclass(slots=True)
+class Record:
+    """One source record and everything that is kept about it."""
+
+    id: str
+    system: str
+    value: str
+    own: bytes
+    client: str
+    organisation: str
+    person: str = ""
+    v: int = 0
+    at: datetime | None = None
+    state: str = "active"
+    into: str = ""
+    root: str = ""
+    absorbed: list[Identifier] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    holds: list[str] = field(default_factory=list)
+    anchor: str = ""
+    b: bytes = b""
+    ix: Doc = field(default_factory=dict)
+
+    @property
+    def primary(self) -> Identifier:
+        """The identifier it is fed under."""
+        return Identifier(self.system, self.value)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Record:
+        """From its document."""
+        return cls(
+            id=document["_id"],
+            system=document["system"],
+            value=document["value"],
+            own=bytes(document["own"]),
+            client=document["client"],
+            organisation=document["organisation"],
+            person=document["person"],
+            v=document["v"],
+            at=document["at"],
+            state=document["state"],
+            into=document["into"],
+            root=document["root"],
+            absorbed=[Identifier(*a) for a in document["absorbed"]],
+            links=list(document["links"]),
+            holds=list(document["holds"]),
+            anchor=document["anchor"],
+            b=bytes(document["b"]),
+            ix=document["ix"],
+        )
+
+    def document(self) -> Doc:
+        """As its document. Only a record that still is one holds its claim, so that an identifier can
+        be fed anew after its removal."""
+        made: Doc = {
+            "_id": self.id,
+            "v": self.v,
+            "at": self.at,
+            "b": self.b,
+            "ix": self.ix,
+            "system": self.system,
+            "value": self.value,
+            "state": self.state,
+            "person": self.person,
+            "into": self.into,
+            "root": self.root,
+            "absorbed": [list(a) for a in self.absorbed],
+            "links": self.links,
+            "holds": self.holds,
+            "anchor": self.anchor,
+            "own": self.own,
+            "client": self.client,
+            "organisation": self.organisation,
+        }
+        made["was" if self.state == "removed" else "claim"] = self.primary.key
+        return made
+
+
+class People:
+    """The collections, and the working set of one transaction over them."""
+
+    def __init__(self, mongo: Mongo, domains: Domains) -> None:
+        self.mongo, self.domains = mongo, domains
+
+        def table(name: str) -> Table:
+            return mongo.table(DATABASE, name)
+
+        self.records, self.history = table("records"), table("records_history")
+        self.identifiers, self.persons = table("identifiers"), table("persons")
+        self.decisions, self.sources = table("decisions"), table("sources")
+
+    async def prepare(self, search_indexes: Sequence[IndexModel]) -> None:
+        """Make the collections and their indexes; what exists is kept."""
+        for table in (
+            self.records, self.history, self.identifiers, self.persons, self.decisions, self.sources,
+        ):  # fmt: skip
+            await self.mongo.create(DATABASE, table.name)
+        await outbox.prepare(self.mongo, DATABASE)
+        await self.records.ensure(
+            _unique("claim"), _some("was"), IndexModel([("person", 1), ("state", 1)]),
+            _some("root"), _some("into"), *search_indexes,
+        )  # fmt: skip
+        await self.history.ensure(IndexModel([("of", 1), ("v", -1)]))
+        await self.persons.ensure(IndexModel([("keys", ASCENDING)]))
+        await self.decisions.ensure(
+            IndexModel([("records", 1), ("at", 1)]), IndexModel([("persons", 1), ("at", 1)])
+        )
+
+    async def record(self, id_: str, session: AsyncClientSession | None = None) -> Record | None:
+        """The record with this logical id, whatever its state."""
+        found = await self.records.one({"_id": id_}, session=session)
+        return Record.of(found) if found else None
+
+    async def cards(self, keys: Sequence[str]) -> Mapping[str, Card]:
+        """The cards that these keys lead to (`system|value` or `Patient/id`)."""
+        where = {"keys": {"$in": list(keys)}}
+        rows = await self.persons.many(where, {"told": 1, "members": 1, "keys": 1})
+        wanted = set(keys)
+        return {
+            key: card
+            for row in rows
+            for card in (Card.of(row),)
+            for key in row["keys"]
+            if key in wanted
+        }
+
+    async def removed(self, identifier: Identifier, session: AsyncClientSession) -> bool:
+        """Whether a record was once fed under this identifier and is removed."""
+        found = await self.records.one({"was": identifier.key}, {"_id": 1}, session)
+        return found is not None
+
+
+def _unique(name: str) -> IndexModel:
+    return IndexModel(
+        [(name, ASCENDING)], unique=True, partialFilterExpression={name: {"$exists": True}}
+    )
+
+
+def _some(name: str) -> IndexModel:
+    return IndexModel([(name, ASCENDING)], partialFilterExpression={name: {"$gt": ""}})

@@ -1,0 +1,176 @@
+"""How a source record is shown as a Patient, and what it is found by. PURE.
+
+`own` is the record as its source made it, canonical and without what a server adds; `shown` is the
+resource that reads and searches serve. Between them lie: the logical id and the version, identifiers
+in their stored form, numbers of records that were merged into this one (`use: old`), links to the
+other records of the same person, and the removal of sealed numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from email.utils import format_datetime
+from typing import Any
+
+import msgspec
+import orjson
+
+from chassis.call import dumps, instant
+from pix.identifiers import Domains, Identifier, parts
+from standards import index, pdqm, pixm
+
+_DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+
+
+def canonical(patient: Mapping[str, Any]) -> bytes:
+    """The record as its source made it: without id, version and time, members in one order, so that
+    the same content is the same bytes however it was sent."""
+    own = {k: v for k, v in patient.items() if k not in ("id", "meta")}
+    meta = {
+        k: v
+        for k, v in (patient.get("meta") or {}).items()
+        if k not in ("versionId", "lastUpdated")
+    }
+    if meta:
+        own["meta"] = meta
+    return orjson.dumps(own, default=_number, option=orjson.OPT_SORT_KEYS)
+
+
+def _number(value: object) -> object:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(str(value))
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def opened(resource: bytes) -> dict[str, Any]:
+    """Canonical bytes as a dict; decimals keep their written digits."""
+    return _DECODER.decode(resource)
+
+
+def shown(
+    own: bytes,
+    *,
+    id_: str,
+    version: int,
+    at: datetime,
+    domains: Domains,
+    links: Sequence[str] = (),
+    absorbed: Iterable[Identifier] = (),
+    into: str = "",
+) -> dict[str, Any]:
+    """The Patient as it is shown. `links` are the other records of the person, `absorbed` the numbers
+    of records merged into this one, `into` the record that this one was merged into."""
+    patient = opened(own)
+    made: dict[str, Any] = {
+        "resourceType": "Patient",
+        "id": id_,
+        "meta": {
+            **patient.pop("meta", {}),
+            "versionId": str(version),
+            "lastUpdated": instant(at),
+        },
+        **{k: v for k, v in patient.items() if k != "resourceType"},
+    }
+    made["identifier"] = _identifiers(patient, domains, absorbed)
+    link = _links(patient, into, links)
+    if link:
+        made["link"] = link
+        made.setdefault("active", True)  # iti-pdqm-linkstatus
+    return made
+
+
+def _identifiers(
+    patient: Mapping[str, Any], domains: Domains, absorbed: Iterable[Identifier]
+) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = []
+    seen: set[Identifier] = set()
+    for said in patient.get("identifier") or ():
+        identifier = domains.identifier(*parts(said))
+        if not domains.sealed(identifier.system):
+            seen.add(identifier)
+            made.append({**said, "system": identifier.system, "value": identifier.value})
+    made += [
+        {"use": "old", "system": old.system, "value": old.value}
+        for old in absorbed
+        if old not in seen
+    ]
+    return made
+
+
+def _links(patient: Mapping[str, Any], into: str, links: Sequence[str]) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = []
+    for said in patient.get("link") or ():
+        if said.get("type") == "replaced-by" and into:
+            # The source named the survivor in its own words; readers follow the logical id.
+            other = {**said.get("other", {}), "reference": f"Patient/{into}"}
+            made.append({**said, "other": other})
+        else:
+            made.append(said)
+    named = {(link.get("other") or {}).get("reference") for link in made}
+    made += [
+        {"other": {"reference": f"Patient/{other}"}, "type": "seealso"}
+        for other in links
+        if f"Patient/{other}" not in named
+    ]
+    return made
+
+
+def http_date(at: datetime) -> str:
+    """A time as HTTP headers write it; MongoDB gives back UTC under a name of its own."""
+    return format_datetime(at.astimezone(UTC), usegmt=True)
+
+
+def stripped(resource: bytes, systems: frozenset[str]) -> bytes:
+    """A shown Patient with the identifiers of these domains only (PDQm 2:3.78.4.1.2.4)."""
+    patient = opened(resource)
+    patient["identifier"] = [
+        i for i in patient.get("identifier") or () if i.get("system") in systems
+    ]
+    return dumps(patient)
+
+
+def indexed(patient: Mapping[str, Any]) -> dict[str, Any]:
+    """The index values of a shown Patient, one per row of `standards.pdqm.PARAMETERS`."""
+    names = patient.get("name") or ()
+    addresses = patient.get("address") or ()
+
+    def of_names(part: str) -> list[str]:
+        return [t for n in names for t in _texts(n.get(part))]
+
+    def of_addresses(part: str) -> list[str]:
+        return [t for a in addresses for t in _texts(a.get(part))]
+
+    parts_ = ("text", "line", "city", "district", "state", "postalCode", "country")
+    made: dict[str, Any] = {
+        pdqm.IDENTIFIER.field: index.tokens(patient.get("identifier")),
+        pdqm.TELECOM.field: index.tokens(patient.get("telecom")),
+        pdqm.FAMILY.field: index.strings(of_names("family")),
+        pdqm.GIVEN.field: index.strings(of_names("given")),
+        pdqm.ADDRESS.field: index.strings([t for p in parts_ for t in of_addresses(p)]),
+        pdqm.CITY.field: index.strings(of_addresses("city")),
+        pdqm.COUNTRY.field: index.strings(of_addresses("country")),
+        pdqm.POSTCODE.field: index.strings(of_addresses("postalCode")),
+        pdqm.STATE.field: index.strings(of_addresses("state")),
+        pdqm.MAIDEN_NAME.field: index.strings(
+            [
+                e["valueString"]
+                for e in patient.get("extension") or ()
+                if e.get("url") == pixm.MAIDEN_NAME and e.get("valueString")
+            ]
+        ),
+    }
+    if patient.get("birthDate"):
+        made[pdqm.BIRTHDATE.field] = index.moments(patient["birthDate"])
+    if patient.get("gender"):
+        made[pdqm.GENDER_.field] = index.tokens(patient["gender"], pdqm.GENDER)
+    if "active" in patient:
+        made[pdqm.ACTIVE.field] = index.tokens(patient["active"])
+    return {k: v for k, v in made.items() if v}
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    return [v for v in value if isinstance(v, str)] if isinstance(value, list) else []

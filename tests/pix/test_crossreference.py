@@ -1,0 +1,249 @@
+"""ITI-83: the exact answers and refusals, and when records are one person."""
+
+from __future__ import annotations
+
+import pytest
+
+from chassis.call import Caller
+from tests.pix.makers import (
+    BASE,
+    COUNCIL,
+    HOSPITAL,
+    NHS,
+    SALFORD,
+    TRUST,
+    Pix,
+    diagnostics,
+    identifiers,
+    nhs_number,
+    patient,
+    patients,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def number() -> str:
+    return nhs_number(7001)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "code", "words"),
+    [
+        ([COUNCIL, "nobody"], 404, "not-found", "sourceIdentifier Patient Identifier not found"),
+        (
+            ["urn:oid:1.2.3", "1"],
+            400,
+            "code-invalid",
+            "sourceIdentifier Assigning Authority not found",
+        ),
+        ([COUNCIL, "nobody", "urn:oid:1.2.3"], 403, "code-invalid", "targetSystem not found"),
+        (
+            [COUNCIL, "nobody", TRUST, "urn:oid:1.2.3"],
+            403,
+            "code-invalid",
+            "targetSystem not found",
+        ),
+        (
+            [BASE, "Patient/nobody"],
+            404,
+            "not-found",
+            "sourceIdentifier Patient Identifier not found",
+        ),
+        ([BASE, "nobody"], 404, "not-found", "sourceIdentifier Patient Identifier not found"),
+    ],
+)
+async def test_refusals_are_word_for_word(
+    pix: Pix, asked: list[str], status: int, code: str, words: str
+) -> None:
+    answer = await pix.ask(*asked)
+    assert answer.status_code == status
+    assert answer.json() == {
+        "resourceType": "OperationOutcome",
+        "issue": [
+            {"severity": "error", "code": code, "details": {"text": words}, "diagnostics": words}
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "", "targetSystem=urn:x", "sourceIdentifier=", "sourceIdentifier=1",
+        f"sourceIdentifier={COUNCIL}|", "sourceIdentifier=|1",
+        f"sourceIdentifier={COUNCIL}|1&sourceIdentifier={COUNCIL}|2",
+        f"sourceIdentifier={COUNCIL}|1&targetSystem=", f"sourceIdentifier={COUNCIL}|1&target=x",
+    ],
+)  # fmt: skip
+async def test_a_question_that_cannot_be_read_is_a_400(pix: Pix, query: str) -> None:
+    answer = await pix.http.get(f"/Patient/$ihe-pix?{query}")
+    assert answer.status_code == 400
+    assert diagnostics(answer)
+
+
+async def test_records_with_one_verified_number_and_birth_date_are_one_person(
+    pix: Pix, number: str
+) -> None:
+    council = (await pix.feed(patient(COUNCIL, "7000001", nhs=number))).json()
+    trust = (await pix.feed(patient(TRUST, "H7001", nhs=number))).json()
+    hospital = (await pix.feed(patient(HOSPITAL, "R7001", nhs=number))).json()
+    answer = (await pix.ask(COUNCIL, "7000001")).json()
+    assert identifiers(answer) == sorted([(NHS, number), (TRUST, "H7001"), (HOSPITAL, "R7001")])
+    others = sorted(f"{BASE}/Patient/{p['id']}" for p in (trust, hospital))
+    assert patients(answer) == others
+    narrowed = (await pix.ask(COUNCIL, "7000001", TRUST)).json()
+    assert identifiers(narrowed) == [(TRUST, "H7001")]
+    assert patients(narrowed) == [f"{BASE}/Patient/{trust['id']}"]
+    both = (await pix.ask(COUNCIL, "7000001", TRUST, HOSPITAL)).json()
+    assert identifiers(both) == sorted([(TRUST, "H7001"), (HOSPITAL, "R7001")])
+    joined = (await pix.ask(COUNCIL, "7000001", f"{TRUST},{HOSPITAL}")).json()
+    assert joined == both
+    here = (await pix.ask(COUNCIL, "7000001", BASE)).json()
+    assert (identifiers(here), patients(here)) == ([], others)
+    by_id = (await pix.ask(BASE, f"Patient/{council['id']}")).json()
+    assert (COUNCIL, "7000001") in identifiers(by_id)
+    assert patients(by_id) == others
+    by_number = (await pix.ask(NHS, f"{number[:3]} {number[3:6]} {number[6:]}")).json()
+    assert (NHS, number) not in identifiers(by_number)
+    assert len(patients(by_number)) == 3
+    named = [p["valueIdentifier"] for p in answer["parameter"] if p["name"] == "targetIdentifier"]
+    trusts = next(i for i in named if i["system"] == TRUST)
+    assert trusts["assigner"]["display"].startswith("Northern Care Alliance")
+
+
+async def test_records_of_one_person_show_each_other(pix: Pix) -> None:
+    number = nhs_number(7101)
+    one = (await pix.feed(patient(COUNCIL, "7100001", nhs=number))).json()
+    two = (await pix.feed(patient(TRUST, "H7101", nhs=number))).json()
+    read = await pix.http.get(f"/Patient/{one['id']}")
+    assert read.json()["link"] == [
+        {"other": {"reference": f"Patient/{two['id']}"}, "type": "seealso"}
+    ]
+    assert read.json()["active"] is True
+    assert read.headers["etag"] == 'W/"2"'
+    same = await pix.feed(patient(COUNCIL, "7100001", nhs=number))
+    assert (same.status_code, same.headers["etag"]) == (200, 'W/"2"')
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": "02"}, {"status": ""}, {"born": "1980-02-04"}, {"born": "1980"}, {"born": ""},
+    ],
+)  # fmt: skip
+async def test_anything_less_never_joins(pix: Pix, change: dict[str, str]) -> None:
+    mark = f"{change}".encode().hex()[-12:]
+    number = nhs_number(int(mark, 16) % 900_000)
+    await pix.feed(patient(TRUST, f"H{mark}".upper(), nhs=number))
+    await pix.feed(patient(HOSPITAL, f"R{mark}".upper(), nhs=number, **change))
+    assert (HOSPITAL, f"R{mark}".upper()) not in await pix.others(TRUST, f"H{mark}".upper())
+    assert (TRUST, f"H{mark}".upper()) not in await pix.others(HOSPITAL, f"R{mark}".upper())
+
+
+@pytest.mark.parametrize("born", ["1900-01-01", "1970-01-01"])
+async def test_placeholders_never_join(pix: Pix, born: str) -> None:
+    number = nhs_number(7301)
+    await pix.feed(patient(TRUST, f"H{born}", nhs=number, born=born))
+    await pix.feed(patient(HOSPITAL, f"R{born}", nhs=number, born=born))
+    assert (HOSPITAL, f"R{born}") not in await pix.others(TRUST, f"H{born}")
+
+
+async def test_repeated_digits_are_kept_and_never_joined_on(pix: Pix) -> None:
+    for value in ("H7302", "H7303"):
+        made = await pix.feed(patient(TRUST, value, nhs="9999999999"))
+        assert "9999999999" in made.text
+    assert await pix.others(TRUST, "H7302") == []
+    assert (await pix.ask(NHS, "9999999999")).status_code == 404
+
+
+async def test_a_revision_that_ends_agreement_parts_the_records(pix: Pix) -> None:
+    number = nhs_number(7401)
+    one = (await pix.feed(patient(COUNCIL, "7400001", nhs=number))).json()
+    await pix.feed(patient(TRUST, "H7401", nhs=number))
+    asked = [("identifier", COUNCIL, "7400001"), ("identifier", TRUST, "H7401")]
+    before = await pix.near.who(asked)
+    await pix.feed(patient(TRUST, "H7401", nhs=number, born="1981-02-03"))
+    assert (TRUST, "H7401") not in await pix.others(COUNCIL, "7400001")
+    assert "link" not in (await pix.http.get(f"/Patient/{one['id']}")).json()
+    after = await pix.near.who(asked)
+    assert after[asked[0]].person == before[asked[0]].person
+    assert after[asked[1]].person != before[asked[0]].person
+    # a number whose verified holders disagree is nobody's until someone has looked
+    assert (await pix.ask(NHS, number)).status_code == 404
+    await pix.feed(patient(TRUST, "H7401", nhs=number))
+    assert (TRUST, "H7401") in await pix.others(COUNCIL, "7400001")
+
+
+async def test_a_posted_question_gets_the_same_answer(pix: Pix) -> None:
+    number = nhs_number(7501)
+    await pix.feed(patient(COUNCIL, "7500001", nhs=number))
+    asked = [
+        {"name": "sourceIdentifier", "valueString": f"{COUNCIL}|7500001"},
+        {"name": "targetSystem", "valueUri": NHS},
+    ]
+    body = {"resourceType": "Parameters", "parameter": asked}
+    posted = await pix.http.post("/Patient/$ihe-pix", json=body)
+    assert identifiers(posted.json()) == [(NHS, number)]
+    asked.append({"name": "_format", "valueString": "xml"})
+    assert (await pix.http.post("/Patient/$ihe-pix", json=body)).text.startswith("<?xml")
+    asked.append({"name": "nonsense", "valueString": "x"})
+    assert (await pix.http.post("/Patient/$ihe-pix", json=body)).status_code == 400
+
+
+async def test_xml_by_format_and_by_accept(pix: Pix) -> None:
+    await pix.feed(patient(COUNCIL, "7600001"))
+    asked = {"sourceIdentifier": f"{COUNCIL}|7600001"}
+    by_format = await pix.http.get("/Patient/$ihe-pix", params={**asked, "_format": "xml"})
+    accept = {"Accept": "application/fhir+xml"}
+    by_accept = await pix.http.get("/Patient/$ihe-pix", params=asked, headers=accept)
+    assert by_format.text == by_accept.text
+    assert "<Parameters" in by_format.text
+
+
+async def test_a_token_for_some_patients_learns_of_these_only(pix: Pix) -> None:
+    number = nhs_number(7701)
+    await pix.feed(patient(COUNCIL, "7700001", nhs=number))
+    await pix.feed(patient(TRUST, "H7701", nhs=number))
+    pix.caller = Caller(client_id="c", scope=f"system/Patient.rs?identifier={TRUST}|")
+    answer = (await pix.ask(TRUST, "H7701")).json()
+    assert (COUNCIL, "7700001") not in identifiers(answer)
+    assert patients(answer) == []
+    assert (await pix.ask(COUNCIL, "7700001")).status_code == 404
+
+
+async def test_neighbours_hear_the_same_near_and_far(pix: Pix) -> None:
+    made = (await pix.feed(patient(SALFORD, "7800001"))).json()
+    gone = (await pix.feed(patient(SALFORD, "7800002"))).json()
+    await pix.remove(SALFORD, "7800002")
+    asked: list[tuple[str, ...]] = [
+        ("id", made["id"]), ("identifier", SALFORD, "7800001"),
+        ("identifier", BASE, f"Patient/{made['id']}"), ("id", "nobody"),
+        ("identifier", "urn:x", "1"), ("id", gone["id"]),
+    ]  # fmt: skip
+    near = await pix.near.who(asked)
+    assert [near.get(a) and near[a].record for a in asked[:5]] == [made["id"]] * 3 + [None] * 2
+    assert near[asked[5]].state == "removed"
+    origin = BASE.removesuffix("/fhir")
+    far = await pix.http.post(f"{origin}/internal/pix/who", json={"asked": asked})
+    assert far.status_code == 200
+    for one, told in zip(asked, far.json()["who"], strict=True):
+        who = near.get(one)
+        assert told == (
+            None
+            if who is None
+            else {
+                "record": who.record, "person": who.person, "state": who.state,
+                "survivor": who.survivor, "same": list(who.same),
+            }
+        )  # fmt: skip
+    bad = await pix.http.post(f"{origin}/internal/pix/who", json={"asked": [["name", "x"]]})
+    assert bad.status_code == 400
+
+
+async def test_a_question_is_audited_by_identifier(pix: Pix) -> None:
+    made = (await pix.feed(patient(COUNCIL, "7900001"))).json()["id"]
+    pix.audited.clear()
+    await pix.ask(COUNCIL, "7900001")
+    (event,) = pix.audited
+    people = [e["what"] for e in event["entity"] if e.get("what", {}).get("type") == "Patient"]
+    assert [p["identifier"]["value"] for p in people] == ["7900001"]
+    assert [p["reference"] for p in people] == [f"Patient/{made}"]
