@@ -1,0 +1,91 @@
+"""What the repository asks of the registry, in its own words.
+
+*Near* is the registry's own object; *far* is `FarRegistry`, the same two questions over HTTP
+(`POST /internal/registry/referenced` and `/internal/registry/document-of`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Protocol
+
+from chassis.call import Caller
+from chassis.far import Far
+from governance.permit import Permit
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """The document that a binary belongs to: its DocumentReference id, whose it is (`Patient/x`),
+    its security labels as (system, code), and whether it is the current one."""
+
+    document: str
+    subject: str
+    labels: tuple[tuple[str, str], ...] = ()
+    current: bool = True
+
+
+class Citation(Protocol):
+    """What the repository reads of the registry's answer; `Cited` is one."""
+
+    @property
+    def document(self) -> str:
+        """Id of the DocumentReference."""
+        ...
+
+    @property
+    def subject(self) -> str:
+        """`Patient/x`, or "" when the document names nobody."""
+        ...
+
+    @property
+    def labels(self) -> Sequence[tuple[str, str]]:
+        """Security labels."""
+        ...
+
+
+class Registry(Protocol):
+    """The registry, as the repository sees it."""
+
+    async def referenced(self, binary_ids: Collection[str]) -> AbstractSet[str]:
+        """Which of these binaries any DocumentReference, whatever its status, points to."""
+        ...
+
+    async def document_of(self, binary_id: str, permit: Permit, viewer: Caller) -> Citation | None:
+        """The DocumentReference that points to this binary, if there is one within the permit (which
+        is narrowed by DocumentReference search parameters) that this viewer may see (unclassified ones
+        are for their submitter's organisation and system roles); None hides the rest."""
+        ...
+
+
+class FarRegistry:
+    """The registry in another process."""
+
+    def __init__(self, far: Far) -> None:
+        self._far = far
+
+    async def referenced(self, binary_ids: Collection[str]) -> AbstractSet[str]:
+        """As `Registry.referenced`; `Refused(BUSY)` when the registry does not answer."""
+        answer = await self._far.post("/internal/registry/referenced", {"ids": sorted(binary_ids)})
+        return frozenset(str(i) for i in answer["referenced"])
+
+    async def document_of(self, binary_id: str, permit: Permit, viewer: Caller) -> Cited | None:
+        """As `Registry.document_of`; `Refused(BUSY)` when the registry does not answer."""
+        asked = {
+            "id": binary_id,
+            "by": list(permit.by),
+            "narrow": [sorted(list(pair) for pair in group) for group in permit.narrow],
+            "version": permit.version,
+            "viewer": {
+                "client": viewer.client_id,
+                "organisation": viewer.organisation,
+                "role": viewer.role,
+            },
+        }
+        found = (await self._far.post("/internal/registry/document-of", asked)).get("document")
+        if found is None:
+            return None
+        labels = tuple((str(system), str(code)) for system, code in found["labels"])
+        return Cited(str(found["id"]), str(found["subject"]), labels, bool(found["current"]))

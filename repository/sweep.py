@@ -1,0 +1,132 @@
+"""The sweep: what a crash or a refusal left in the vault goes away, and nothing else does.
+
+Runs when the service opens and then periodically, in every process; several at once do no harm.
+Only deposits that are pending for longer than the grace, or released, are looked at, so that a sweep
+costs what there is to sweep and not what there is to keep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from chassis import telemetry
+from chassis.mongo import Doc
+from repository.neighbours import Registry
+from repository.vault import Vault
+
+GRACE = timedelta(hours=1)  # far longer than any submission takes from its bytes to its commit
+EVERY = timedelta(minutes=10)
+BATCH = 500
+
+
+async def sweep_for_ever(
+    vault: Vault, registry: Registry, *, grace: timedelta = GRACE, every: timedelta = EVERY
+) -> None:
+    """Sweep now and again until cancelled; a sweep that fails is made up for by the next."""
+    while True:
+        wait = every.total_seconds()
+        try:
+            gone = await sweep(vault, registry, datetime.now(UTC), grace=grace)
+            if gone:
+                telemetry.log(telemetry.SWEPT, service="repository", count=gone)
+        except Exception as fault:
+            # MongoDB or the registry is away, or worse; what was to be swept keeps until next time.
+            telemetry.log(telemetry.BACKGROUND, work="repository sweep", fault=type(fault).__name__)
+            wait = min(30.0, wait)
+        await asyncio.sleep(wait)
+
+
+async def sweep(
+    vault: Vault, registry: Registry, now: datetime, *, grace: timedelta = GRACE
+) -> int:
+    """One sweep; how many deposits went. Raises what MongoDB or the registry raise."""
+    due = now - grace
+    await _settle_pending(vault, registry, due)
+    gone = await _remove_released(vault, now, due)
+    for upload in await vault.uploads.many({"$or": [{"dead": True}, {"at": {"$lt": due}}]}):
+        await _give_up(vault, upload, due)
+    return gone
+
+
+async def _settle_pending(vault: Vault, registry: Registry, due: datetime) -> None:
+    """Pending for longer than the grace: kept if a document refers to it, else released. (The
+    registry says `keep` after its commit; a crash in between is made good here.)"""
+    after = ""
+    while True:
+        where = {"due": {"$lt": due}, "state": "pending", "_id": {"$gt": after}}
+        batch = [
+            d["_id"]
+            for d in await vault.deposits.many(where, {"_id": 1}, sort=[("_id", 1)], limit=BATCH)
+        ]
+        if not batch:
+            return
+        referenced = await registry.referenced(batch)
+        if referenced:
+            await vault.deposits.update(
+                {"_id": {"$in": sorted(referenced)}, "state": "pending"},
+                {"$set": {"state": "kept"}, "$unset": {"due": ""}},
+                many=True,
+            )
+        await vault.release([i for i in batch if i not in referenced])
+        after = batch[-1]
+
+
+async def _remove_released(vault: Vault, now: datetime, due: datetime) -> int:
+    gone = 0
+    after = ""
+    while True:
+        where = {"due": {"$exists": True}, "state": "released", "_id": {"$gt": after}}
+        batch = await vault.deposits.many(where, {"digest": 1}, sort=[("_id", 1)], limit=BATCH)
+        if not batch:
+            return gone
+        for deposit in batch:
+            await _remove_blob(vault, deposit["digest"], now, due)
+            gone += await vault.deposits.delete({"_id": deposit["_id"], "state": "released"})
+        after = batch[-1]["_id"]
+
+
+async def _remove_blob(vault: Vault, digest: str, now: datetime, due: datetime) -> None:
+    """Delete a blob unless a deposit needs it: mark, then look, then delete what is still marked.
+
+    A deposit is written before its blob is looked for. Whoever looks after the mark was made removes
+    the mark; whoever looked before it is seen by the look that follows the mark.
+    """
+    needed = {"digest": digest, "state": {"$ne": "released"}}
+    if await vault.deposits.count(needed, limit=1):
+        return
+    unclaimed = [{"dying": {"$exists": False}}, {"dying": {"$lte": due}}]  # or left by a dead sweep
+    blob = await vault.blobs.one({"_id": digest, "$or": unclaimed}, {"data": 0})
+    if blob is None:
+        return
+    was = {"dying": blob["dying"]} if "dying" in blob else {"dying": {"$exists": False}}
+    if not await vault.blobs.update({"_id": digest, **was}, {"$set": {"dying": now}}):
+        return
+    marked = {"_id": digest, "dying": now}
+    if await vault.deposits.count(needed, limit=1):
+        await vault.blobs.update(marked, {"$unset": {"dying": ""}})
+        return
+    upload = blob.get("upload")
+    if upload is None:
+        await vault.blobs.delete(marked)
+        return
+
+    async def disown(session: AsyncClientSession) -> bool:
+        if not await vault.blobs.delete(marked, session=session):
+            return False
+        note: Doc = {"_id": upload, "digest": digest, "at": now, "dead": True}
+        await vault.uploads.insert(note, session)
+        return True
+
+    if await vault.mongo.transaction(disown):
+        await vault.discard(upload)
+
+
+async def _give_up(vault: Vault, upload: Doc, due: datetime) -> None:
+    """Chunks that no blob vouches for: the upload stopped, or its blob was swept."""
+    if upload["dead"] or await vault.uploads.update(
+        {"_id": upload["_id"], "at": {"$lt": due}}, {"$set": {"dead": True}}
+    ):
+        await vault.discard(upload["_id"])

@@ -1,0 +1,42 @@
+"""A registry that keeps its documents in a dictionary, for tests of the repository alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from chassis.attachment import Attachment
+from chassis.call import Caller
+from governance.permit import Permit
+from repository.neighbours import Cited
+
+
+class Shelf:
+    """Implements `repository.neighbours.Registry`."""
+
+    def __init__(self) -> None:
+        self.documents: dict[str, Cited] = {}
+        self.category: dict[str, str] = {}
+        self.only_for: dict[str, str] = {}
+        self.asked: list[str] = []
+
+    async def referenced(self, binary_ids: Collection[str]) -> frozenset[str]:
+        self.asked.extend(binary_ids)
+        return frozenset(binary_ids) & self.documents.keys()
+
+    async def document_of(self, binary_id: str, permit: Permit, viewer: Caller) -> Cited | None:
+        found = self.documents.get(binary_id)
+        if viewer.organisation != self.only_for.get(binary_id, viewer.organisation):
+            return None
+        wanted = ("category", self.category.get(binary_id, ""))
+        if permit.narrow and not any(group <= {wanted} for group in permit.narrow):
+            return None
+        return found
+
+
+some = Attachment.of
+
+
+async def all_of(pieces: Any) -> bytes:
+    """Everything an asynchronous iterator gives."""
+    return b"".join([piece async for piece in pieces])
