@@ -1,0 +1,208 @@
+"""The store of the registry: documents, lists, every earlier version of both, and taken names.
+
+    documents   {_id, v, at, b, status, subject, seen, links, binary, labels, rel, ix}
+    lists       {_id, v, at, b, status, subject, seen, kind, unique, members, ix}
+    *_history   {_id: "<id>/<v>", of, v, at, b, status, subject, seen}      every version but the newest
+    registered  {_id: uniqueId or entryUUID, kind, of, …}
+
+`subject` is the Patient record that was submitted for ("" when none); a search by patient asks for all
+records of the person. `links` counts relations that rest on a document being current, so that a racing
+replace and a racing relation cannot both succeed. `seen` is "" or the key of the only submitter who
+may see an unclassified document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from pymongo import IndexModel
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+
+from chassis import outbox
+from chassis.call import Call, Caller
+from chassis.mongo import Coalesced, Doc, Filter, Mongo, Table
+from registry.sent import Draft
+from registry.standing import Known
+from registry.submission import Change, Submission
+
+DATABASE = "registry"
+SYSTEM = "R-SYS"
+_DUPLICATE = 11000
+_HISTORY = ("v", "at", "b", "status", "subject", "seen")
+
+# A search without a patient goes by identifier or _id; with one, the person's documents are few enough
+# that only the two orders they are read in earn an index (design 5: every index must earn its place).
+_BOTH = (
+    IndexModel([("subject", 1), ("at", -1), ("_id", -1)], name="subject_at"),
+    IndexModel([("subject", 1), ("ix.date.lo", -1), ("_id", -1)], name="subject_date"),
+    IndexModel([("ix.identifier", 1)], name="identifier"),
+)
+_DOCUMENTS = (
+    *_BOTH,
+    IndexModel([("binary", 1)], name="binary", unique=True, sparse=True),
+    IndexModel([("rel", 1)], name="relations", sparse=True),
+)
+_LISTS = (*_BOTH, IndexModel([("members", 1)], name="members", sparse=True))
+
+
+class MovedError(Exception):
+    """What a submission was planned on is no longer so; plan again."""
+
+
+class Documents:
+    """Documents, submission sets and folders."""
+
+    def __init__(self, mongo: Mongo, tables: Mapping[str, Table]) -> None:
+        self.mongo = mongo
+        self.documents, self.lists = tables["documents"], tables["lists"]
+        self.documents_history = tables["documents_history"]
+        self.lists_history = tables["lists_history"]
+        self.registered = tables["registered"]
+        self.names: Coalesced[str, Doc] = Coalesced(self._names)
+
+    @classmethod
+    async def opened(cls, mongo: Mongo) -> Documents:
+        """The store over its collections, created on first use."""
+        names = ("documents", "lists", "documents_history", "lists_history", "registered")
+        made = cls(mongo, {n: await mongo.create(DATABASE, n) for n in names})
+        await outbox.prepare(mongo, DATABASE)
+        await made.documents.ensure(*_DOCUMENTS)
+        await made.lists.ensure(*_LISTS)
+        for history in (made.documents_history, made.lists_history):
+            await history.ensure(IndexModel([("of", 1), ("v", -1)], name="versions"))
+        return made
+
+    def current(self, resource: str) -> Table:
+        """The table of DocumentReferences or Lists as they are now."""
+        return self.documents if resource == "DocumentReference" else self.lists
+
+    def history(self, resource: str) -> Table:
+        """The table of their earlier versions."""
+        return self.documents_history if resource == "DocumentReference" else self.lists_history
+
+    # -- reading what a draft names ---------------------------------------------------------------
+
+    async def known(self, draft: Draft) -> Known:
+        """All that is registered and that a draft names."""
+        items = draft.items.values()
+        uuids = [i.entry_uuid for i in items if i.entry_uuid]
+        bare = {u.removeprefix("urn:uuid:") for u in uuids}
+        outside = [link for i in items for link in i.links if link.inside is None]
+        replaced = sorted({link.id for link in outside if link.code == "replaces"})
+        documents = bare | {ln.id for ln in outside if ln.type == "DocumentReference"}
+        lists = bare | {ln.id for ln in outside if ln.type == "List"}
+        lists |= {f.id for f in draft.folders if f.entry.method == "PUT"}
+        names = {*uuids, *(i.unique_id for i in items if i.unique_id)}
+        return Known(
+            registered=await self._taken(sorted(names)),
+            documents=await _by_id(self.documents, documents),
+            lists=await _by_id(self.lists, lists),
+            children={r: await self._children(r) for r in replaced},
+            holding={r: await self._holding(r) for r in replaced},
+        )
+
+    async def _taken(self, names: Sequence[str]) -> Mapping[str, Doc]:
+        rows = await asyncio.gather(*(self.names.get(name) for name in names))  # one query for all
+        return {name: row for name, row in zip(names, rows, strict=True) if row is not None}
+
+    async def _names(self, names: Sequence[str]) -> Mapping[str, Doc]:
+        return await _by_id(self.registered, names)
+
+    async def _children(self, id_: str) -> list[Doc]:
+        related = {"$in": [f"transforms|{id_}", f"appends|{id_}"]}
+        return await self.documents.many({"rel": related, "status": "current"})
+
+    async def _holding(self, id_: str) -> list[Doc]:
+        return await self.lists.many({"members": id_, "status": "current", "kind": "folder"})
+
+    # -- writing one ------------------------------------------------------------------------------
+
+    async def commit(self, submission: Submission, call: Call, checks: Sequence[Check]) -> None:
+        """Write all of a submission with its AuditEvent in one transaction, or nothing.
+
+        Raises `MovedError` when something it rests on has changed meanwhile, and what a check raises.
+        """
+
+        async def story(session: AsyncClientSession) -> None:
+            await self._changed(submission.changed_documents, "DocumentReference", session)
+            await self._changed(submission.changed_lists, "List", session)
+            for row in submission.touched:
+                where = {"_id": row["_id"], "v": row["v"], "links": row["links"]}
+                if not await self.documents.update(where, {"$inc": {"links": 1}}, session=session):
+                    raise MovedError
+            await _insert(self.registered, submission.registered, session)
+            await _insert(self.documents, submission.documents, session)
+            await _insert(self.lists, submission.lists, session)
+            for check in checks:
+                await check(session)
+            await outbox.put(session, self.mongo, DATABASE, call.seal())
+
+        try:
+            await self.mongo.transaction(story)
+        except DuplicateKeyError as refusal:
+            raise MovedError from refusal
+        except BulkWriteError as refusal:
+            if any(e.get("code") == _DUPLICATE for e in refusal.details.get("writeErrors", ())):
+                raise MovedError from refusal
+            raise
+
+    async def _changed(
+        self, changes: Sequence[Change], resource: str, session: AsyncClientSession
+    ) -> None:
+        table, history = self.current(resource), self.history(resource)
+        earlier = []
+        for change in changes:
+            before = change.before
+            where: Doc = {"_id": before["_id"], "v": before["v"]}
+            if "links" in before:
+                where["links"] = before["links"]
+            if not await table.replace(where, change.after, session=session):
+                raise MovedError
+            kept = {k: before[k] for k in _HISTORY}
+            earlier.append({"_id": f"{before['_id']}/{before['v']}", "of": before["_id"], **kept})
+        await _insert(history, earlier, session)
+
+
+class Check:
+    """Inside the transaction: every one of these rows lies within a filter, or `refusal` is raised."""
+
+    def __init__(
+        self, table: Table, ids: Collection[str], within: Filter, refusal: Exception
+    ) -> None:
+        self.table, self.ids, self.within, self.refusal = table, list(ids), within, refusal
+
+    async def __call__(self, session: AsyncClientSession) -> None:
+        """Count the rows that are."""
+        where: dict[str, Any] = {"$and": [{"_id": {"$in": self.ids}}, self.within]}
+        found = await self.table.many(where, {"_id": 1}, session=session)
+        if len(found) != len(self.ids):
+            raise self.refusal
+
+
+async def _insert(table: Table, rows: Sequence[Doc], session: AsyncClientSession) -> None:
+    """One row goes without the driver's bulk machinery, which costs as much as the round trip."""
+    if len(rows) == 1:
+        await table.insert(rows[0], session)
+    else:
+        await table.insert_many(rows, session, ordered=False)
+
+
+async def _by_id(table: Table, ids: Collection[str]) -> Mapping[str, Doc]:
+    if not ids:
+        return {}
+    return {r["_id"]: r for r in await table.many({"_id": {"$in": sorted(ids)}})}
+
+
+def submitter(caller: Caller) -> str:
+    """The key under which an unclassified document stays visible: its organisation, else its client."""
+    return caller.organisation or f"client:{caller.client_id}"
+
+
+def visible(viewer: Caller) -> Filter:
+    """Unclassified documents are for their submitter and for system roles only (design 6)."""
+    if viewer.role == SYSTEM:
+        return {}
+    return {"seen": {"$in": ["", submitter(viewer)]}}
