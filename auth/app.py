@@ -1,0 +1,134 @@
+"""The authorization server: tokens for backend clients, and what others need to believe them.
+
+POST /auth/token         token.py          POST /auth/introspect   introspection.py
+POST /auth/revoke        revocation.py     GET  /auth/jwks         keys.py
+GET  /auth/revocations   (internal door)   discovery documents     discovery.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from math import isfinite
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from auth import discovery
+from auth.assertion import Replays
+from auth.authority import Authority
+from auth.clients import Clients
+from auth.endpoint import answered, error, form_route
+from auth.introspection import introspect
+from auth.jwks import ClientKeys
+from auth.keys import Keys
+from auth.neighbours import Audit
+from auth.revocation import revoke
+from auth.revocations import Revocations
+from auth.token import get_token
+from chassis.call import Service
+from chassis.caller import Verifier, challenge
+from chassis.mongo import Mongo
+from chassis.outbox import Forwarder
+from chassis.settings import Settings
+from governance.permit import Denied, decide
+from standards import balp, iua
+from standards.outcome import Refused
+from standards.rows import Transaction
+
+_PLAIN_CODES = balp.Vocabulary()
+
+
+@asynccontextmanager
+async def open_service(
+    settings: Settings,
+    mongo: Mongo,
+    *,
+    audit: Audit,
+    words: balp.Vocabulary = _PLAIN_CODES,
+    rows: Iterable[Transaction] = (),
+) -> AsyncIterator[Service]:
+    """Open the authorization server over the `auth` database.
+
+    `audit` makes AuditEvents durable; `words` are the code systems of the affinity pack; `rows` are
+    the product's rows, from which discovery lists the scopes that reach something. The service's
+    `near` is its `Authority`.
+    """
+    async with httpx.AsyncClient(follow_redirects=False, trust_env=False) as http:
+        keys, revocations = Keys.of(settings, mongo), Revocations(mongo)
+        replays = Replays(mongo, settings.clock_skew)
+        authority = Authority(
+            settings=settings,
+            mongo=mongo,
+            clients=Clients(mongo),
+            client_keys=ClientKeys(http),
+            replays=replays,
+            keys=keys,
+            revocations=revocations,
+            verifier=Verifier(settings, keys, revocations.here),
+            audit=audit,
+            words=words,
+        )
+        await keys.prepare()
+        await replays.prepare()
+        await revocations.prepare()
+        async with Forwarder(mongo, "auth", audit, grace=1.0), revocations.here.followed():
+            yield Service(
+                name="auth",
+                routes=(),
+                near=authority,
+                ready=mongo.ping,
+                plain=_routes(authority, rows),
+            )
+
+
+def _routes(authority: Authority, rows: Iterable[Transaction]) -> tuple[BaseRoute, ...]:
+    scopes = iua.scopes_supported((*iua.TRANSACTIONS, *rows))
+    smart = discovery.smart_configuration(authority.settings, scopes)
+    server = discovery.server_metadata(authority.settings, scopes)
+    return (
+        form_route(iua.GET_TOKEN, get_token, authority),
+        form_route(iua.INTROSPECT_TOKEN, introspect, authority),
+        form_route(iua.REVOKE_TOKEN, revoke, authority),
+        discovery.open_route(iua.DISCOVER.routes[0][1], smart),
+        discovery.open_route(iua.GET_METADATA.routes[0][1], server),
+        discovery.open_route(iua.GET_KEYS.routes[0][1], authority.keys.jwks, seconds=60),
+        _news(authority),
+    )
+
+
+def _news(authority: Authority) -> Route:
+    """The internal door through which services that run apart follow the revocations."""
+
+    async def serve(request: Request) -> Response:
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not token:
+            return answered(401, error("invalid_token", "A service token is needed."), challenge())
+        try:
+            caller = await authority.verifier.caller(token.strip())
+        except Refused as refusal:
+            words = refusal.issues[0].words
+            return answered(refusal.status(), error("invalid_token", words), refusal.headers)
+        decision = decide(caller.scope, iua.REVOCATIONS)
+        if isinstance(decision, Denied):
+            told = challenge("insufficient_scope", decision.words, decision.scope)
+            return answered(403, error("insufficient_scope", decision.words), told)
+        moment = _moment(request.query_params.get("since", "0"))
+        if moment is None:
+            return answered(
+                400, error("invalid_request", "since is a number of seconds since 1970.")
+            )
+        ended = await authority.revocations.since(moment)
+        return answered(200, {"revoked": [row._asdict() for row in ended]})
+
+    return Route(iua.REVOCATIONS.routes[0][1], serve, methods=["GET"], include_in_schema=False)
+
+
+def _moment(text: str) -> float | None:
+    try:
+        moment = float(text)
+    except ValueError:
+        return None
+    return moment if isfinite(moment) and 0 <= moment < 1e11 else None
