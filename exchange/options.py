@@ -1,0 +1,127 @@
+"""Settings as command-line flags, made from the same rows as everything else about them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, get_type_hints
+from urllib.parse import urlsplit
+
+import typer
+from pydantic import SecretStr, ValidationError
+
+from chassis.settings import Settings, rows
+from exchange.exits import Exit, Trouble
+
+EVERY = tuple(row.name for row in rows())
+
+
+def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the flags of these settings; the command gets them as one argument, `settings`.
+
+    A flag wins over its THROUGHLINE_* variable, and that over the default.
+    """
+    chosen = [row for row in rows() if row.name in names]
+    hints = get_type_hints(Settings)
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            flags = {row.name: given.pop(row.name) for row in chosen}
+            made = settings_of({name: v for name, v in flags.items() if v is not None})
+            command(settings=made, **given)
+
+        kept = inspect.signature(command)
+        annotations = dict(get_type_hints(command, include_extras=True))
+        own = [
+            p.replace(annotation=annotations[p.name])
+            for p in kept.parameters.values()
+            if p.name != "settings"
+        ]
+        for row in chosen:
+            kind = str if hints[row.name] is SecretStr else hints[row.name]
+            option = typer.Option(
+                None, row.flag, help=f"{row.help} [{row.variable}]", show_default=row.default or False,
+                rich_help_panel="Settings",
+            )  # fmt: skip
+            own.append(
+                inspect.Parameter(
+                    row.name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind | None
+                )
+            )
+            annotations[row.name] = kind | None
+        run.__signature__ = kept.replace(parameters=own)  # type: ignore[attr-defined]
+        run.__annotations__ = {n: h for n, h in annotations.items() if n != "settings"}
+        return run
+
+    return decorate
+
+
+def settings_of(flags: dict[str, Any]) -> Settings:
+    """The settings of these flags and of the environment; `Trouble` naming each value that is wrong."""
+    try:
+        made = Settings(**flags)
+    except ValidationError as fault:
+        words = [
+            f"{_named(str(error['loc'][0]), flags)}: {error['msg']} (it is {error['input']!r})."
+            if not _secret(str(error["loc"][0]))
+            else f"{_named(str(error['loc'][0]), flags)}: {error['msg']}."
+            for error in fault.errors()
+        ]
+        raise Trouble(Exit.USAGE, "\n".join(words)) from fault
+    faults = list(_faults(made))
+    if faults:
+        raise Trouble(
+            Exit.USAGE, "\n".join(f"{_named(name, flags)} {words}" for name, words in faults)
+        )
+    return made
+
+
+def _faults(settings: Settings) -> list[tuple[str, str]]:
+    """PURE: what the types alone do not say."""
+    found = [
+        (name, f"is a port, from 0 to 65535 (it is {port}).")
+        for name, port in (("port", settings.port), ("admin_port", settings.admin_port))
+        if not 0 <= port <= 65_535
+    ]
+    if settings.port and settings.port == settings.admin_port:
+        found.append(("admin_port", "must differ from --port."))
+    found += [
+        (name, f"must be at least 1 (it is {getattr(settings, name)}).")
+        for name in ("workers", "pool", "max_body", "max_document", "token_seconds", "find_limit")
+        if getattr(settings, name) < 1
+    ]
+    for name in (
+        "public_url",
+        "pix_url",
+        "registry_url",
+        "repository_url",
+        "auth_url",
+        "audit_url",
+    ):
+        given = getattr(settings, name)
+        if given and not _is_origin(given):
+            found.append((name, f"is an origin like https://exchange.example (it is {given!r})."))
+    return found
+
+
+def _is_origin(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    bare = not (parts.query or parts.fragment or parts.username or parts.path.strip("/"))
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and bare
+
+
+def _named(name: str, flags: dict[str, Any]) -> str:
+    row = next((row for row in rows() if row.name == name), None)
+    if row is None:
+        return name
+    return row.flag if name in flags else row.variable
+
+
+def _secret(name: str) -> bool:
+    return any(row.secret for row in rows() if row.name == name)

@@ -1,0 +1,16 @@
+"""Every transaction row of the product, in the order a reader meets them."""
+
+from __future__ import annotations
+
+from standards import atna, capability, iua, mhd, mhd_retrieve, pdqm, pixm
+from standards.rows import Transaction
+
+ROWS: tuple[Transaction, ...] = (
+    *mhd.TRANSACTIONS,
+    *mhd_retrieve.TRANSACTIONS,
+    *pixm.TRANSACTIONS,
+    *pdqm.TRANSACTIONS,
+    *atna.TRANSACTIONS,
+    *iua.TRANSACTIONS,
+    capability.METADATA,
+)

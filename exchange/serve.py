@@ -1,0 +1,320 @@
+"""The launcher: MongoDB, keys, workers, admin port; one line when ready; a clean end on SIGTERM.
+
+    throughline serve ─┬─ guard ── mongod         (unless --mongodb; exchange/mongod.py)
+                       ├─ worker 1 … N            (granian; each makes the application anew)
+                       └─ threads: admin port, announcer, mongod keeper
+
+Everything dies with the launcher, even when that is killed. Workers are told the effective settings
+in THROUGHLINE_* variables, with the ports that were picked and the URI of the embedded mongod.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from pydantic import SecretStr
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from auth.keys import master_key
+from chassis.settings import Settings, rows
+from exchange import admin, ports, whereabouts, worker
+from exchange.database import database
+from exchange.exits import Exit, Trouble
+from exchange.whereabouts import Whereabouts
+
+SERVICES = ("together", "pix", "registry", "repository", "auth", "audit")
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
+DRAIN_SECONDS = 20
+
+
+class Stop(BaseException):
+    """SIGTERM or SIGINT came before the server was up."""
+
+
+def serve(
+    settings: Settings,
+    service: str = "together",
+    *,
+    target: tuple[str, ...] = (),
+    ready: Callable[[Whereabouts], None] | None = None,
+) -> Exit:
+    """Run a server until SIGTERM or SIGINT; must be called in the main thread.
+
+    `target` is the application factory (`module:name`) and its arguments, by default the one of
+    `service`. `ready` is called once, in a thread of its own, when the server answers; by default it
+    prints the JSON line. Raises `Trouble` when something that the operator can put right is in the way.
+    """
+    try:
+        _on_signals(_stop)
+        return _serve(settings, service, target or _target(service), ready or _announce)
+    except Stop:
+        return Exit.OK
+    finally:
+        _on_signals(signal.SIG_DFL)
+
+
+def _serve(
+    settings: Settings, service: str, target: tuple[str, ...], ready: Callable[[Whereabouts], None]
+) -> Exit:
+    settings = effective(settings)
+    gave_up: list[str] = []
+
+    def give_up(reason: str) -> None:
+        gave_up.append(reason)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with ExitStack() as stack:
+        uri = stack.enter_context(database(settings, give_up=give_up))
+        if not settings.mongodb.get_secret_value():
+            # The workers see a URI like any other, so what belongs to an embedded one is made here.
+            master_key(settings.data / "keys" / "master.key", make=True)
+        settings = settings.model_copy(update={"mongodb": SecretStr(uri)})
+        metrics = stack.enter_context(_metrics_folder(settings.data))
+        os.environ.update(environment(settings))
+        at = _whereabouts(settings, uri)
+        _listen_for_operators(stack, settings, metrics)
+        stack.enter_context(_announcing(settings, service, at, ready))
+        ended = _run_workers(settings, target)
+    if gave_up:
+        raise Trouble(Exit.NO_DATABASE, gave_up[0])
+    return ended
+
+
+def effective(settings: Settings) -> Settings:
+    """The settings with every open choice made: ports picked, a public origin that can be reached.
+
+    Raises `Trouble` when a port cannot be listened on.
+    """
+    host = _address(settings.host)
+    port = settings.port or ports.pick(host)
+    _refuse_taken(host, port, "--port")
+    admin_port = settings.admin_port or ports.pick(avoid=frozenset({port}))
+    _refuse_taken("127.0.0.1", admin_port, "--admin-port")
+    changes: dict[str, Any] = {"host": host, "port": port, "admin_port": admin_port}
+    changes["data"] = settings.data.absolute()
+    if not settings.public_url and (host in WILDCARDS or ":" in host):
+        changes["public_url"] = f"http://{_reachable(host)}:{port}"
+    return settings.model_copy(update=changes)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """These settings as THROUGHLINE_* variables."""
+    made = {}
+    for row in rows():
+        value = getattr(settings, row.name)
+        made[row.variable] = (
+            value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        )
+    return made
+
+
+# Addresses
+
+
+def _address(host: str) -> str:
+    try:
+        found = socket.getaddrinfo(host or "0.0.0.0", None, type=socket.SOCK_STREAM)  # noqa: S104
+    except OSError as fault:
+        raise Trouble(
+            Exit.USAGE, f"--host {host} is not an address of this machine: {fault.strerror}."
+        ) from fault
+    return str(found[0][4][0])
+
+
+def _refuse_taken(host: str, port: int, flag: str) -> None:
+    try:
+        if ports.free(host, port):
+            return
+        why = "is taken by another program. Stop it, or choose another"
+    except PermissionError:
+        why = "needs privileges. Choose one above 1023"
+    except OSError as fault:
+        why = f"cannot be listened on at {host} ({fault.strerror}). Choose another --host or port"
+    raise Trouble(Exit.PORT_TAKEN, f"Port {port} {why}: {flag} N, or 0 for any free one.")
+
+
+def _reachable(host: str) -> str:
+    """How this machine reaches a server that listens on host."""
+    near = WILDCARDS.get(host, host)
+    return f"[{near}]" if ":" in near else near
+
+
+def _whereabouts(settings: Settings, uri: str) -> Whereabouts:
+    return Whereabouts(
+        pid=os.getpid(),
+        uri=uri,
+        database_prefix=settings.database_prefix,
+        fhir=settings.fhir_base,
+        auth=settings.issuer,
+        viewer=f"{settings.origin}/",
+        admin=f"http://127.0.0.1:{settings.admin_port}",
+    )
+
+
+# The parts
+
+
+def _target(service: str) -> tuple[str, ...]:
+    if service == "together":
+        return ("exchange.together:create_app",)
+    return ("exchange.apart:create_app", service)
+
+
+@contextmanager
+def _metrics_folder(data: Path) -> Iterator[str]:
+    """Where the workers of this launcher keep their counters; those of dead launchers are removed."""
+    folder = data / "metrics"
+    for old in folder.glob("*"):
+        if old.name.isdigit() and not Path(f"/proc/{old.name}").exists():
+            shutil.rmtree(old, ignore_errors=True)
+    own = folder / str(os.getpid())
+    own.mkdir(parents=True, exist_ok=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(own)
+    try:
+        yield str(own)
+    finally:
+        del os.environ["PROMETHEUS_MULTIPROC_DIR"]
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def _listen_for_operators(stack: ExitStack, settings: Settings, metrics: str) -> None:
+    uri = settings.mongodb.get_secret_value()
+    client = stack.enter_context(MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=2_000))
+
+    def mongodb() -> str:
+        try:
+            client.admin.command("ping")
+        except PyMongoError as fault:
+            return type(fault).__name__
+        return ""
+
+    checks = {"mongodb": mongodb, "http": lambda: _probe(settings)}
+    try:
+        stack.enter_context(admin.serving("127.0.0.1", settings.admin_port, checks, metrics))
+    except OSError as fault:
+        raise Trouble(
+            Exit.PORT_TAKEN,
+            f"The admin port {settings.admin_port} was taken meanwhile; start again.",
+        ) from fault
+
+
+def _probe(settings: Settings) -> str:
+    """ "" when the server answers on its port, else what it did instead."""
+    url = f"http://{_reachable(settings.host)}:{settings.port}/fhir/metadata"
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return "" if answer.status == 200 else f"status {answer.status}"
+    except urllib.error.HTTPError as refusal:
+        return f"status {refusal.code}"
+    except OSError as fault:
+        return type(fault).__name__
+
+
+@contextmanager
+def _announcing(
+    settings: Settings, service: str, at: Whereabouts, ready: Callable[[Whereabouts], None]
+) -> Iterator[None]:
+    over = threading.Event()
+    removals: list[Callable[[], None]] = []
+
+    def announce() -> None:
+        while _probe(settings):
+            if over.wait(0.05):
+                return
+        if service == "together":
+            removals.append(whereabouts.publish(settings.data, at))
+        ready(at)
+
+    thread = threading.Thread(target=announce, name="announcer", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(timeout=10)
+        for remove in removals:
+            remove()
+
+
+def _announce(at: Whereabouts) -> None:
+    print(at.announcement(), flush=True)
+
+
+def _run_workers(settings: Settings, target: tuple[str, ...]) -> Exit:
+    from granian.constants import HTTPModes, Interfaces, Loops
+    from granian.log import LogLevels
+    from granian.server import Server
+
+    # Forking a process that has threads is unsafe, and a fresh one starts with less memory.
+    multiprocessing.set_start_method("spawn", force=True)
+    server = Server(
+        target[0],
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        workers=settings.workers,
+        loop=Loops.auto,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=2048,
+        log_level=LogLevels.info if settings.log_level == "debug" else LogLevels.warning,
+        log_dictconfig=_logs_to_stderr(),
+        log_access=False,
+        respawn_failed_workers=True,
+        respawn_interval=0.5,
+        workers_kill_timeout=DRAIN_SECONDS,
+    )
+    load = functools.partial(worker.load, target[0], os.getpid(), *target[1:])
+    try:
+        server.serve(target_loader=load, wrap_loader=False)
+    except SystemExit as ended:
+        if ended.code:
+            raise Trouble(
+                Exit.FAILED,
+                "The server processes cannot start or keep ending; the reason is above.",
+            ) from ended
+    return Exit.OK
+
+
+def _logs_to_stderr() -> dict[str, Any]:
+    """Standard output carries the ready line and nothing else."""
+    console = {
+        "formatter": "generic",
+        "class": "logging.StreamHandler",
+        "stream": "ext://sys.stderr",
+    }
+    return {"handlers": {"console": console, "access": {**console, "formatter": "access"}}}
+
+
+# Signals
+
+
+def _on_signals(handler: Any) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    _on_signals(signal.SIG_IGN)  # one is enough: let the clean-up finish
+    raise Stop
+
+
+def explain(fault: Trouble) -> Exit:
+    """Say on standard error what is in the way and give the exit code."""
+    print(fault, file=sys.stderr)
+    return fault.code
