@@ -1,0 +1,1 @@
+"""Measurements against a running exchange and, in the same run, the ceilings of the machine."""
