@@ -58,7 +58,7 @@ docs: setup ## Rewrite the reference pages that are made from rows
 lock: setup ## Resolve the dependencies anew into requirements.lock
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --no-emit-index-url \
-	  --python-version 3.11 --extra embedded --extra dev pyproject.toml -o requirements.lock
+	  --python-version 3.11 --extra embedded --extra linkage --extra dev pyproject.toml -o requirements.lock
 
 clean: ## Remove what setup and the tests made
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
