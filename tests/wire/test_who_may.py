@@ -224,6 +224,29 @@ async def test_a_scope_for_another_resource_is_403_and_says_which_would_do(
     assert await stored(exchange) == before
 
 
+async def test_bytes_need_the_right_to_their_document_reference_too(exchange: Exchange) -> None:
+    token = await minted(exchange, scope="system/Binary.r")
+    answer = await exchange.http.get(
+        "/fhir/Binary/x", headers={"Authorization": f"Bearer {token}", "Accept": "*/*"}
+    )
+    issue = refused(answer, 403, "insufficient_scope")
+    assert "system/DocumentReference.r" in issue["diagnostics"]
+    assert 'scope="system/DocumentReference.r"' in answer.headers["www-authenticate"]
+
+
+async def test_every_entry_of_a_submission_must_be_in_reach(exchange: Exchange) -> None:
+    """Scopes for one kind of entry do not carry the others in."""
+    whole = ("system/DocumentReference.c", "system/List.c", "system/Binary.c")
+    body = json.dumps(a_bundle(a_document("Patient/x")))
+    for left_out in whole:
+        token = await minted(exchange, scope=" ".join(s for s in whole if s != left_out))
+        answer = await exchange.http.post(
+            "/fhir", content=body, headers=FHIR | {"Authorization": f"Bearer {token}"}
+        )
+        issue = refused(answer, 403, "insufficient_scope")
+        assert left_out in issue["diagnostics"]
+
+
 async def test_a_body_is_not_read_before_the_caller_may_send_it(exchange: Exchange) -> None:
     """A flood without a token costs its headers only."""
     read = 0
