@@ -341,6 +341,16 @@ def test_without_a_database_it_is_said_so(run: Run) -> None:
     assert "secret" not in errors
 
 
+def test_a_database_that_does_not_let_the_exchange_in_is_said_so(run: Run, mongod_uri: str) -> None:
+    uri = mongod_uri.replace("mongodb://", "mongodb://me:secret@")
+    code, _, errors = run("clients", "list", "--mongodb", uri)
+    assert code == Exit.NO_DATABASE
+    assert "does not let the exchange in" in errors
+    assert "user, the password" in errors
+    assert "{" not in errors
+    assert "secret" not in errors
+
+
 def test_a_city_is_fed_to_a_running_exchange_and_again_without_harm(
     run: Run, serving: Serving, tmp_path: Path
 ) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+PLACES = [
+    p.name for p in ROOT.iterdir() if p.is_dir() and p.name[0] not in "._" and p.name != "data"
+]
 ROWS = [
     line
     for line in (ROOT / "docs" / "acceptance.md").read_text().splitlines()
@@ -40,3 +43,24 @@ def test_every_heading_has_rows() -> None:
     text = (ROOT / "docs" / "acceptance.md").read_text()
     for section in text.split("\n## ")[1:]:
         assert section.count("\n| ") >= 3, section.splitlines()[0]
+
+
+@pytest.mark.parametrize("page", ["docs/house.md", "README.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_every_file_that_a_page_names_is_there(page: str) -> None:
+    """Paths in backquotes, and the target of every link that stays in the house."""
+    text = (ROOT / page).read_text()
+    quoted = re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", text)
+    linked = [x for x in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) if "://" not in x]
+    for name in quoted:
+        if name.split("/")[0] in PLACES:
+            assert (ROOT / name).exists(), f"{page} names {name}"
+    for name in linked:
+        assert ((ROOT / page).parent / name).exists(), f"{page} links to {name}"
+
+
+@pytest.mark.parametrize("page", ["docs/house.md"])
+def test_every_function_that_the_house_names_is_in_the_code(page: str) -> None:
+    text = (ROOT / page).read_text()
+    sources = "\n".join(p.read_text() for place in PLACES for p in (ROOT / place).rglob("*.py"))
+    for name in re.findall(r"`([A-Za-z_]\w+)(?:\([^`]*\))?`", text):
+        assert re.search(rf"\b{name}\b", sources), f"{page} names {name}"
