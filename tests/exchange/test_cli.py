@@ -157,6 +157,25 @@ def test_the_environment_is_checked_like_flags(run: Run, monkeypatch: pytest.Mon
     assert "THROUGHLINE_WORKERS" in errors
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("serve", "pix"), "clients keygen"),
+        (("serve", "auth", "--service-key", "absent.jwk"), "service-auth"),
+        (("serve", "together", "--affinity", "atlantis"), "--affinity"),
+        (("demo", "--affinity", "atlantis"), "--affinity"),
+    ],
+)
+def test_what_every_worker_would_stumble_over_is_said_before_anything_starts(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    code, out, errors = run(*arguments, "--port", 0, "--data", tmp_path / "data")
+    assert (code, out) == (Exit.USAGE, "")
+    assert words in errors
+    assert "Traceback" not in errors
+    assert not (tmp_path / "data").exists()
+
+
 def test_serve_says_one_line_where_everything_is(serving: Serving) -> None:
     ready = serving.ready
     assert ready["ready"] is True
