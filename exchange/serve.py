@@ -198,12 +198,16 @@ def _target(service: str) -> tuple[str, ...]:
 
 @contextmanager
 def _metrics_folder(data: Path) -> Iterator[str]:
-    """Where the workers of this launcher keep their counters; those of dead launchers are removed."""
-    folder = data / "metrics"
-    for old in folder.glob("*"):
-        if old.name.isdigit() and not Path(f"/proc/{old.name}").exists():
+    """Where the workers of this launcher keep their counters; those of dead launchers are removed.
+
+    The host is part of the name: containers that share a data folder all have a process 1.
+    """
+    folder, host = data / "metrics", socket.gethostname()
+    for old in folder.glob(f"{host}.*"):
+        pid = old.name.removeprefix(f"{host}.")
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
             shutil.rmtree(old, ignore_errors=True)
-    own = folder / str(os.getpid())
+    own = folder / f"{host}.{os.getpid()}"
     own.mkdir(parents=True, exist_ok=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(own)
     try:
