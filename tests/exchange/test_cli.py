@@ -199,7 +199,7 @@ def test_the_admin_port_tells_operators_how_it_is(serving: Serving) -> None:
             re.search(r'throughline_requests_total\{status="401",transaction="ITI-78"\} [1-9]', told.text)
         )  # fmt: skip
 
-    assert within(5, counted)
+    assert within(20, counted)
     # Metrics and probes are not to be had at the public port.
     public = serving.ready["fhir"].removesuffix("/fhir")
     for path in ("/metrics", "/readyz", "/livez"):
@@ -255,7 +255,7 @@ def test_a_client_is_registered_used_listed_and_revoked(
     def ended() -> bool:
         return httpx.get(f"{fhir}/Patient?family=x", headers=bearer).status_code == 401
 
-    assert within(2, ended)
+    assert within(10, ended)  # that it takes a second is tests/auth
     assert run("clients", "revoke", name, *data)[0] == Exit.REFUSED
 
 
