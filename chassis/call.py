@@ -101,7 +101,7 @@ class Call:
     query: tuple[
         tuple[str, str], ...
     ]  # decoded pairs in order, URL then form body, without _format
-    headers: Mapping[str, str]  # lower-case names; the last of repeated ones
+    headers: Mapping[str, str]  # lower-case names; repeated lines joined by commas
     base: str  # the public FHIR base, no trailing slash
     caller: Caller
     permit: Permit

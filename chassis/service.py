@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -25,7 +25,7 @@ from chassis.audit import AuditFailed
 from chassis.call import ANYONE, Account, Answer, Call, Caller, Route, dumps, instant
 from chassis.caller import challenge
 from chassis.mongo import unavailable
-from chassis.negotiate import MEDIA, accepts_fhir, body_format, prefer, wanted_format
+from chassis.negotiate import MEDIA, accepts_fhir, accepts_gzip, body_format, prefer, wanted_format
 from chassis.settings import Settings
 from chassis.spool import Attachment, read_body, read_plain, settle, stream_body
 from governance.permit import Denied, Permit, decide
@@ -123,6 +123,8 @@ class Endpoint:
 
     def _opened(self, scope: Scope) -> Call:
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+        if len(headers) != len(scope["headers"]):
+            headers = _joined(scope["headers"])
         given = headers.get("x-request-id", "")
         request_id = given if given and len(given) <= 64 and _plain(given) else str(uuid.uuid4())
         client = scope.get("client")
@@ -355,6 +357,16 @@ class Endpoint:
         return answer
 
 
+def _joined(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Header lines of one name as one line (RFC 9110 §5.3): Accept and Prefer may come in several, and
+    of two Authorization or Content-Type lines neither is believed."""
+    made: dict[str, str] = {}
+    for key, value in raw:
+        name, said = key.decode("latin-1"), value.decode("latin-1")
+        made[name] = f"{made[name]}, {said}" if name in made else said
+    return made
+
+
 def _pairs(raw: bytes) -> list[tuple[str, str]]:
     """Decoded name-value pairs in order. Raises `Refused` for escapes that are not UTF-8 and for NUL."""
     if not raw:
@@ -440,7 +452,7 @@ def _shape(call: Call, answer: Answer) -> None:
             headers["Vary"] = "Accept, Accept-Encoding"
         else:
             headers.setdefault("Content-Type", answer.media or "application/json")
-        if len(answer.body) > 1400 and "gzip" in call.headers.get("accept-encoding", ""):
+        if len(answer.body) > 1400 and accepts_gzip(call.headers.get("accept-encoding", "")):
             answer.body = gzip.compress(answer.body, 1, mtime=0)
             headers["Content-Encoding"] = "gzip"
     if answer.status not in (204, 304):

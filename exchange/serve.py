@@ -30,6 +30,7 @@ from pydantic import SecretStr
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from affinity.pack import PackError, load
 from auth.keys import master_key
 from chassis.settings import Settings, rows
 from exchange import admin, ports, whereabouts, worker
@@ -61,6 +62,8 @@ def serve(
     """
     try:
         _on_signals(_stop)
+        if not target:
+            _refuse_unusable(settings, service)
         return _serve(settings, service, target or _target(service), ready or _announce)
     except Stop:
         return Exit.OK
@@ -136,6 +139,24 @@ def _address(host: str) -> str:
     return str(found[0][4][0])
 
 
+def _refuse_unusable(settings: Settings, service: str) -> None:
+    """What every worker would stumble over is said once, before anything starts."""
+    try:
+        load(settings.affinity)
+    except PackError as fault:
+        raise Trouble(Exit.USAGE, f"--affinity: {fault}") from fault
+    if service == "together":
+        return
+    key = settings.service_key.get_secret_value()
+    if not key or not Path(key).is_file():
+        raise Trouble(
+            Exit.USAGE,
+            f"{service} needs a key of its own to speak to its neighbours. Make one with `throughline clients"
+            f" keygen`, register it as service-{service} with the scope throughline.internal, and give its"
+            " file with --service-key or THROUGHLINE_SERVICE_KEY.",
+        )
+
+
 def _refuse_taken(host: str, port: int, flag: str) -> None:
     try:
         if ports.free(host, port):
@@ -177,12 +198,16 @@ def _target(service: str) -> tuple[str, ...]:
 
 @contextmanager
 def _metrics_folder(data: Path) -> Iterator[str]:
-    """Where the workers of this launcher keep their counters; those of dead launchers are removed."""
-    folder = data / "metrics"
-    for old in folder.glob("*"):
-        if old.name.isdigit() and not Path(f"/proc/{old.name}").exists():
+    """Where the workers of this launcher keep their counters; those of dead launchers are removed.
+
+    The host is part of the name: containers that share a data folder all have a process 1.
+    """
+    folder, host = data / "metrics", socket.gethostname()
+    for old in folder.glob(f"{host}.*"):
+        pid = old.name.removeprefix(f"{host}.")
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
             shutil.rmtree(old, ignore_errors=True)
-    own = folder / str(os.getpid())
+    own = folder / f"{host}.{os.getpid()}"
     own.mkdir(parents=True, exist_ok=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(own)
     try:
