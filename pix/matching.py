@@ -399,7 +399,7 @@ def _shared_key(kind: str, look: Look) -> str:
     value = look.left
     if isinstance(value, Address):
         return f"u|{value.uprn}" if kind == "dwelling" and value.uprn else f"p|{value.postcode}"
-    return f"{kind[0]}|{value}"
+    return f"t|{value}" if kind == "phone" else f"e|{value}"
 
 
 def _excess(found: Sequence[Look], points: Sequence[float], model: Model) -> float:

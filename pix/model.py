@@ -9,7 +9,7 @@ names add or lose bits by their own frequency, addresses and telephones by how m
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pix.likening import ASPECTS
+from pix.traits import Traits
 
 LATEST = "2026-11"
 
@@ -37,6 +38,23 @@ class Frequencies:
     given: Mapping[str, float] = field(default_factory=dict)
     surname: Mapping[str, float] = field(default_factory=dict)
     shared: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def counted(
+        cls, version: str, people: int, counts: Mapping[str, int], model: Model
+    ) -> Frequencies:
+        """From how many people have each of the values that `tallied` names. What is no commoner than
+        the model takes for granted is left out, so that this stays small whatever the population."""
+        held: dict[str, dict[str, float]] = {"given": {}, "surname": {}}
+        shared: dict[str, int] = {}
+        for key, n in counts.items():
+            kind, _, value = key.partition("|")
+            if kind in held:
+                if n / max(people, 1) > model.floor:
+                    held[kind][value] = n / people
+            elif n > model.typical[KINDS[kind]]:
+                shared[key] = n
+        return cls(version, people, held["given"], held["surname"], shared)
 
     def blended(self, model: Frequencies) -> Frequencies:
         """These, steadied by the model's while the population is small: a store of ten people must
@@ -93,6 +111,26 @@ class Model:
     def prior(self, frequencies: Frequencies) -> float:
         """Bits against any two records being one person before anything is compared."""
         return -log2(max(frequencies.people, self.people))
+
+
+# The first letter of a shared value's key, and which of the model's typical counts it goes by.
+KINDS = {"u": "dwelling", "p": "postcode", "t": "phone", "e": "email"}
+
+
+def tallied(members: Iterable[Traits]) -> frozenset[str]:
+    """What one person counts for in the frequencies, all records of that person together: a chatty
+    agency makes no name common (matching digest §6.15)."""
+    found: set[str] = set()
+    for t in members:
+        for name in t.names:
+            found.update(f"given|{part}" for part in (name.given, *name.middle) if len(part) > 1)
+            found.update(f"surname|{part}" for part in name.family)
+        for address in t.addresses:
+            found.update(f"u|{a}" for a in (address.uprn,) if a)
+            found.update(f"p|{a}" for a in (address.postcode,) if a)
+        found.update(f"t|{phone}" for phone in t.phones)
+        found.update(f"e|{email}" for email in t.emails)
+    return frozenset(found)
 
 
 @lru_cache(4)

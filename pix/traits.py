@@ -176,7 +176,7 @@ _DIGIT_FOR = str.maketrans("OIL", "011")
 _LETTER_FOR = str.maketrans("01", "OI")
 # Words that many first lines share, so they do not say which dwelling it is.
 _PLAIN = frozenset(
-    "FLAT APARTMENT APT UNIT ROOM THE PLOT PITCH HOUSE C O CO CARE OF NO NUMBER".split()  # noqa: SIM905
+    "FLAT APARTMENT APT UNIT ROOM THE PLOT PITCH HOUSE C O CO CARE OF NO NUMBER".split()
 )
 
 
