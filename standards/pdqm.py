@@ -7,7 +7,7 @@ from standards.rows import Needs, ParameterType, SearchParameter, Transaction
 
 IG = "https://profiles.ihe.net/ITI/PDQm"
 PATIENT_PROFILE = f"{IG}/StructureDefinition/IHE.PDQm.Patient"
-SUPPLIER = f"{IG}/CapabilityStatement/IHE.PDQm.PatientDemographicsSupplier"
+SUPPLIER = f"{IG}/CapabilityStatement/IHE.PDQm.PatientDemographicsSupplierMatch"
 DOMAIN_UNKNOWN = "targetSystem not found"  # PDQm 2:3.78.4.1.3 case 4, word for word
 GENDER = "http://hl7.org/fhir/administrative-gender"
 _SEARCH_PARAMETER = "http://hl7.org/fhir/SearchParameter/"
@@ -37,6 +37,8 @@ def _p(
         else ("missing", "not"),
         definition=_SEARCH_PARAMETER + (definition or f"individual-{name}"),
         words=words,
+        # PDQm's CapabilityStatements list the modifier as a parameter of its own (digest §11, 15)
+        listed_as=(f"{name}:exact",) if type_ == "string" else (),
     )
 
 

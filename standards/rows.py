@@ -24,7 +24,8 @@ class SearchParameter:
 
     `field` is its place in the index subdocument (`ix.<field>`); `array` says whether that place holds
     a list, because a compound Mongo index may hold at most one. `chain_of` marks `author.given` and
-    its like: the parameter that is chained through.
+    its like: the parameter that is chained through. `listed_as` are further names under which a
+    profile's CapabilityStatement lists it (PDQm: `family:exact`).
     """
 
     name: str
@@ -39,6 +40,7 @@ class SearchParameter:
     chain_of: str | None = None
     definition: str = ""
     words: str = ""
+    listed_as: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
