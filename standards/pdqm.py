@@ -133,5 +133,24 @@ HISTORY = Transaction(
     parameters=("_count",),
     profiles=(PATIENT_PROFILE,),
 )
+ITI_119 = Transaction(
+    code="ITI-119",
+    name="Patient Demographics Match",
+    service="pix",
+    interaction="operation",
+    resource="Patient",
+    routes=(("POST", "/Patient/$match"),),
+    scope=Needs("s", "Patient", ("ITI-119",)),
+    audit=balp.ITI_119,
+    see="PDQm 2:3.119",
+    body="parameters",
+    takes=("Parameters", "Patient"),
+    operation="match",
+    definition=f"{IG}/OperationDefinition/PDQmMatch",
+    profiles=(PATIENT_PROFILE,),
+    invalid=400,
+    max_body=64 * 1024,
+    words="Says who a Patient may be: candidates with score and grade, the likeliest first.",
+)
 
-TRANSACTIONS: tuple[Transaction, ...] = (ITI_78, ITI_78_READ, VREAD, HISTORY)
+TRANSACTIONS: tuple[Transaction, ...] = (ITI_78, ITI_78_READ, ITI_119, VREAD, HISTORY)

@@ -92,7 +92,8 @@ class Transaction:
 
     `routes` are (method, path) with the path below the FHIR base (`surface="fhir"`) or below the
     origin (`surface="internal"`, what far neighbours call). `invalid` is the one status for every
-    refused body where testers expect one.
+    refused body where testers expect one. `takes` are the types a body may be, where it is not only
+    the one that `body` implies.
     """
 
     code: str
@@ -105,6 +106,7 @@ class Transaction:
     audit: AuditPattern | Unaudited
     see: str
     body: Body = "none"
+    takes: tuple[str, ...] = ()
     search: tuple[SearchParameter, ...] = ()
     parameters: tuple[
         str, ...
