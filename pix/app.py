@@ -26,6 +26,7 @@ from chassis.settings import Settings
 from pix.crossreference import CrossReference
 from pix.demographics import Demographics
 from pix.feed import Feed
+from pix.frequencies import Counting
 from pix.identifiers import Domains
 from pix.near import Neighbour
 from pix.people import DATABASE, People
@@ -66,7 +67,7 @@ async def open_service(
     crossing = CrossReference(people, domains, sights)
     demographics = Demographics(people, domains, sights)
     near = Neighbour(people, crossing, sources)
-    async with Forwarder(mongo, DATABASE, audit):
+    async with Counting(people.counted), Forwarder(mongo, DATABASE, audit):
         yield Service(
             "pix",
             (
