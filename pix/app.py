@@ -3,6 +3,7 @@
     ITI-104  feed.py             who feeds what: sources.py
     ITI-83   crossreference.py
     ITI-78   demographics.py
+    ITI-119  match.py
     who()    near.py             what neighbours ask
 
 What may happen to a record, whichever door it comes through: acts.py. Pure thinking: identifiers.py,
@@ -28,6 +29,7 @@ from pix.demographics import Demographics
 from pix.feed import Feed
 from pix.frequencies import Counting
 from pix.identifiers import Domains
+from pix.match import Match
 from pix.near import Neighbour
 from pix.people import DATABASE, People
 from pix.sight import Sights
@@ -66,6 +68,7 @@ async def open_service(
     sights = Sights(people, domains)
     crossing = CrossReference(people, domains, sights)
     demographics = Demographics(people, domains, sights)
+    match = Match(people, domains, sights)
     near = Neighbour(people, crossing, sources)
     async with Counting(people.counted), Forwarder(mongo, DATABASE, audit):
         yield Service(
@@ -75,6 +78,7 @@ async def open_service(
                 Route(pixm.ITI_104, feed.put),
                 Route(pixm.ITI_104_REMOVE, feed.delete),
                 Route(pdqm.ITI_78, demographics.search),
+                Route(pdqm.ITI_119, match.ask),
                 Route(pdqm.ITI_78_READ, demographics.read),
                 Route(pdqm.HISTORY, demographics.history),
                 Route(pdqm.VREAD, demographics.version),
