@@ -12,7 +12,7 @@ here (docs/decisions/0010 matching, 0013).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -87,7 +87,7 @@ class Match:
         limit, today = self.people.model.thresholds, call.now.date()
         profiles = (p.profile(limit.join) for p in portraits)
         model, frequencies = self.people.model, self.people.counted.current
-        return [p for p in profiles if score(looked, p, model, frequencies, today) is not None]
+        return [p for p in profiles if rival(looked, p, model, frequencies, today) is not None]
 
     async def _records(
         self, call: Call, near: Sequence[Profile], sight: Sight
@@ -171,19 +171,41 @@ def ranked(
     """The records of these persons that are in `records`, graded, the likeliest first. Equal ones
     are in the order of their ids, so that the same question has the same answer."""
     rivals = [
-        (p, r) for p in profiles if (r := score(looked, p, model, frequencies, today)) is not None
+        (p, r) for p in profiles if (r := rival(looked, p, model, frequencies, today)) is not None
     ]
     decision = decide(looked, [p for p, _ in rivals], model, frequencies, today=today)
     limit = model.thresholds
     hits = [
-        Hit(record, profile.person, graded(rival, decision, limit), shown_weight(rival, limit), own)
-        for profile, rival in rivals
+        Hit(record, profile.person, graded(found, decision, limit), shown_weight(found, limit), own)
+        for profile, found in rivals
         for member in profile.members
         for own in (weigh(looks(looked, member.traits), model, frequencies),)
         for record in member.records
         if record in records
     ]
     return sorted(hits, key=lambda h: (-h.weight, h.person, -h.own, h.record))
+
+
+_NO_FLOOR = -60.0
+
+
+def rival(
+    looked: Traits, profile: Profile, model: Model, frequencies: Frequencies, today: date
+) -> Rival | None:
+    """A person that comes near enough to be told: near enough for a feed to ask about it, or a holder
+    of a number that was asked for, however little else was said."""
+    found = score(looked, profile, model, frequencies, today)
+    if found is not None or not _shares_number(looked, profile):
+        return found
+    open_ = replace(model, thresholds=replace(model.thresholds, review=_NO_FLOOR))
+    return score(looked, profile, open_, frequencies, today)
+
+
+def _shares_number(looked: Traits, profile: Profile) -> bool:
+    mine = {(n.domain, n.value) for n in looked.numbers}
+    return bool(mine) and any(
+        (n.domain, n.value) in mine for m in profile.members for n in m.traits.numbers
+    )
 
 
 def graded(rival: Rival, decision: Decision, limit: Thresholds) -> Grade:
