@@ -35,8 +35,8 @@ from pix.matching import (
     valid,
 )
 from pix.people import Record
-from pix.profiles import Said, drawn, kept, keys_of, opened
-from pix.traits import Traits, traits
+from pix.profiles import Said, drawn, keys_of, opened
+from pix.traits import Traits
 
 ANCHOR = "The verified NHS number and the birth date agree."
 
@@ -84,7 +84,7 @@ async def place(change: Change, record: Record, patient: Mapping[str, Any]) -> N
 
 async def _case(change: Change, record: Record, patient: Mapping[str, Any]) -> Case:
     claim = claims.claim(patient, record.primary, change.domains)
-    said = kept(traits(patient, change.domains))
+    said = change.people.says(record.own, patient)
     await change.read_identifiers({*record.holds, *(h.identifier.key for h in claim.held)})
     case = Case(record, claim, said, b"")
     if not record.person:
@@ -128,14 +128,15 @@ def _holds(change: Change, case: Case) -> Stay | Leave:
         people.model,
         people.counted.current,
         today=change.now.date(),
-        included=case.own in case.included,
-        excluded=case.own in case.excluded and case.own not in case.included,
     )
-    if isinstance(verdict, Leave) and case.traits.sealed:
+    if isinstance(verdict, Stay):
         return verdict
-    if isinstance(verdict, Leave) and case.own in _anchored(change, case):
-        # The authority's word outweighs the scoring, but never a veto.
-        return verdict if verdict.vetoes or case.own in case.excluded else Stay(verdict.weight)
+    if case.own in case.included:
+        words = f"People tied it to this person. {verdict.reason}"
+        change.links.ask(Review("kept", (case.record.id,), (case.own,), words))
+        return Stay(verdict.weight)
+    if case.own in _anchored(change, case) and not verdict.vetoes and not case.traits.sealed:
+        return Stay(verdict.weight)  # what the NHS has verified outweighs the scoring, not a veto
     return verdict
 
 
