@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Protocol
 
 Key = str
@@ -37,6 +38,30 @@ class Known(Protocol):
     @property
     def slices(self) -> frozenset[str]:
         """What it is an example of."""
+
+
+class Linked(Protocol):
+    """What a way of linking made of the records; `Outcome` says what each means."""
+
+    @property
+    def clusters(self) -> Mapping[Key, str]:
+        """Record to person."""
+
+    @property
+    def reviews(self) -> Collection[Key]:
+        """Records for a steward."""
+
+    @property
+    def keys(self) -> Mapping[Key, Collection[str]]:
+        """Record to blocking keys."""
+
+    @property
+    def candidates(self) -> Sequence[int]:
+        """Persons scored."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
 
 
 class Pair(Protocol):
@@ -151,22 +176,21 @@ def merged_siblings(records: Iterable[Known], clusters: Mapping[Key, str]) -> tu
 
 
 def missed_by_blocking(truth: Mapping[Key, str], keys: Mapping[Key, Collection[str]]) -> Pairs:
-    """True pairs, and of these the ones that share a blocking key (`both`): the rest are never compared.
-    Counted through other records of the person: a record is found when it meets any of them."""
-    held: dict[str, list[Key]] = defaultdict(list)
+    """True pairs, and of these the ones whose records share a key (`both`); no key brings the rest
+    together, though another record of the same person still may."""
+    held: dict[str, list[frozenset[str]]] = defaultdict(list)
     for key, person in truth.items():
-        held[person].append(key)
+        held[person].append(frozenset(keys.get(key, ())))
     true = both = 0
     for members in held.values():
-        groups = components(members, keys)
-        sizes = Counter(groups[m] for m in members)
         true += _two([len(members)])
-        both += _two(sizes.values())
+        both += sum(not a.isdisjoint(b) for a, b in combinations(members, 2))
     return Pairs(true, 0, both)
 
 
 def components(members: Sequence[Key], keys: Mapping[Key, Collection[str]]) -> dict[Key, Key]:
-    """Member to the first member of its component, where members that share a key are connected."""
+    """Member to one member of its component, where members that share a key are connected: what pairs
+    become when they are taken for clusters."""
     parent = {m: m for m in members}
 
     def root(member: Key) -> Key:
@@ -256,7 +280,7 @@ def _worst(found: Mapping[str, Pairs]) -> tuple[str, float]:
 
 
 def report(
-    method: str, records: Sequence[Known], outcome: Outcome, sealed: Iterable[Pair] = ()
+    method: str, records: Sequence[Known], outcome: Linked, sealed: Iterable[Pair] = ()
 ) -> Report:
     """Measure an outcome against the truth. Each record counts once, however often it was sent."""
     once = list({r.key: r for r in records}.values())
