@@ -48,7 +48,7 @@ class Linked(Protocol):
         """Record to person."""
 
     @property
-    def reviews(self) -> Collection[Key]:
+    def reviews(self) -> Collection[Key] | None:
         """Records for a steward."""
 
     @property
@@ -80,13 +80,14 @@ class Pair(Protocol):
 class Outcome:
     """What a way of linking made of the records.
 
-    `clusters`: record key to the person made for it. `reviews`: the records sent to a steward. `keys`:
+    `clusters`: record key to the person made for it. `reviews`: the records sent to a steward; None where
+    that cannot be seen. `keys`:
     the blocking keys by which each record could be found (empty where a method has none). `candidates`:
     how many persons were scored per record, in order of arrival.
     """
 
     clusters: Mapping[Key, str]
-    reviews: Collection[Key] = frozenset()
+    reviews: Collection[Key] | None = frozenset()
     keys: Mapping[Key, Collection[str]] = field(default_factory=dict)
     candidates: Sequence[int] = ()
     seconds: float = 0.0
@@ -228,6 +229,12 @@ def by_agency(records: Iterable[Known], clusters: Mapping[Key, str]) -> dict[str
     return {name: pairs_with(truth, clusters, keys) for name, keys in sorted(members.items())}
 
 
+def _share(some: Collection[Key] | None, truth: Mapping[Key, str]) -> float | None:
+    if some is None:
+        return None
+    return len(set(some) & truth.keys()) / len(truth) if truth else 0.0
+
+
 def _two(sizes: Iterable[int]) -> int:
     return sum(n * (n - 1) // 2 for n in sizes)
 
@@ -246,7 +253,7 @@ class Report:
     sealed: int
     twins: int
     twins_merged: int
-    reviews: float
+    reviews: float | None
     missed: float | None
     groups: Mapping[str, Pairs]
     agencies: Mapping[str, Pairs]
@@ -301,7 +308,7 @@ def report(
         sealed=len(two),
         twins=everyone,
         twins_merged=merged,
-        reviews=len(set(outcome.reviews) & truth.keys()) / len(truth) if truth else 0.0,
+        reviews=_share(outcome.reviews, truth),
         missed=1 - blocked.recall if blocked else None,
         groups=by_group(once, clusters),
         agencies=by_agency(once, clusters),
