@@ -354,8 +354,13 @@ async def test_every_patient_that_is_given_is_audited(pix: Pix) -> None:
         if entity.get("what", {}).get("reference", "").startswith("Patient/")
     ]
     assert sorted(about) == sorted(f"Patient/{id_}" for id_, _ in hits(bundle))
-    queries = [e for event in events for e in event["entity"] if "query" in e]
-    assert queries
+    import base64
+
+    profile = "https://profiles.ihe.net/ITI/PDQm/StructureDefinition/IHE.PDQm.Match.Audit.Supplier"
+    assert all(profile in e["meta"]["profile"] for e in events)
+    queries = [e["query"] for event in events for e in event["entity"] if "query" in e]
+    assert b"Featherstonehaugh" in base64.b64decode(queries[0])
+    assert base64.b64decode(queries[0]).startswith(b"POST ")
 
 
 # -- grades, by themselves -----------------------------------------------------------------------------------
