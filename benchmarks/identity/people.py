@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from random import Random
+from typing import Any
 
 from benchmarks.identity.names import Community, communities, gendered, sounded
 from exchange.city.people import COUNCILS, NEVER_ISSUED, STREETS, TRUSTS, nhs_number
@@ -154,7 +155,7 @@ class _Home:
         town, postcode = _town_and_postcode(dice, council)
         name = {"hostel": "Hope House", "refuge": "Rowan House", "site": "Meadow Lane Site"}[kind]
         line = f"{name} {dice.randrange(1, 99)} {_street(dice)}"
-        place = {"hostel": "HRS".index("H"), "refuge": 1, "site": 2}[kind]
+        place = {"hostel": 0, "refuge": 1, "site": 2}[kind]
         uprn = f"99998{place}{(window * 10 + which) % 10**6:06d}"
         if kind == "site":
             line = f"{self.dice.choice(('Plot', 'Pitch'))} {self.dice.randrange(1, 25)}, {line}"
@@ -190,7 +191,7 @@ def _household(first: int, number: int, seed: int) -> tuple[Person, ...]:
 def _person(
     home: _Home, sex: str, born: date, forms: tuple[Form, ...], weights: tuple[float, ...], *,
     address: Address, previous: tuple[Address, ...], story: str, phone: str = "", email: bool = False,
-    community: Community | None = None, nhs: int | None = None, **more: object,
+    community: Community | None = None, nhs: int | None = None, **more: Any,
 ) -> Person:  # fmt: skip
     community = community or home.community
     number = home.first + len(home.people)
@@ -203,7 +204,7 @@ def _person(
         number, community.name, community.group, community.ethnic, sex, born, forms, weights,
         nhs_number(serial(number) if nhs is None else nhs), home.code, address, previous, phone,
         address_of_mail, story, **more,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     home.people.append(made)
     return made
 
@@ -445,8 +446,9 @@ def _parents(
     landline = (
         home.new_phone(landline=True) if home.chance(0.25 if youngest >= 60 else 0.05) else ""
     )
+    former: tuple[str, ...] = ()
     if home.community.name in _SHARES_NO_SURNAME or home.chance(0.35):
-        surname, former = hers, ()
+        surname = hers
     else:
         surname = his
         age = TODAY.year - other.year
@@ -672,7 +674,7 @@ _MAKERS = {
     "homeless": _homeless, "house share": _house_share, "adoption": _adoption, "recognition": _recognition,
 }  # fmt: skip
 _KINDS = tuple(_MAKERS)
-_SHARES = (19.0, 19.0, 25.0, 11.0, 11.0, 6.5, 2.5, 1.0, 0.05)
+_SHARES = (20.0, 20.0, 25.5, 11.0, 11.0, 4.0, 2.5, 0.95, 0.05)
 
 
 def _story(home: _Home, *, children: bool = False) -> str:

@@ -135,6 +135,8 @@ def _record(agency: Agency, person: Person, dice: Random, copy: int) -> Record:
     slices = person.slices
     if not any(i["system"] == NHS_NUMBER for i in patient["identifier"]):
         slices |= {"no NHS number"}
+    if "meta" in patient:
+        slices |= {"labelled"}
     return Record(system, value, agency.agency, patient, person.key, person.group, slices)
 
 
