@@ -82,7 +82,7 @@ async def town(service: Pix) -> Mapping[str, str]:
         "council": person(COUNCIL, "1100001", ADA, nhs=number),
         "trust": person(TRUST, "H11001", ADA, nhs=number),
         "twin": person(HOSPITAL, "R11002", TWIN, nhs=nhs_number(11_002)),
-        "sealed": {**person(HOSPITAL, "R11003", SEALED), "meta": ADOPTION},
+        "sealed": {**person(HOSPITAL, "R11003", SEALED, nhs=nhs_number(11_003)), "meta": ADOPTION},
     }.items():
         fed = await service.feed(body)
         assert fed.status_code == 201, fed.text
@@ -311,7 +311,9 @@ async def test_only_posting_is_offered_and_only_to_who_may_search(pix: Pix) -> N
 
 
 async def test_a_sealed_identity_is_in_no_candidate_list(pix: Pix, town: Mapping[str, str]) -> None:
-    for who in (SEALED, {**SEALED, "meta": ADOPTION}):
+    number = {"identifier": [identifier(NHS, nhs_number(11_003), status="01")]}
+    for who in (SEALED, {**SEALED, "meta": ADOPTION}, number, {**SEALED, **number},
+                {**SEALED, **number, "meta": ADOPTION}):  # fmt: skip
         bundle = await match(pix, asked(who))
         assert town["sealed"] not in dict(hits(bundle))
         assert hits(bundle) == []
