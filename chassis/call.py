@@ -110,7 +110,7 @@ class Call:
     account: Account
     client_address: str = ""
     raw: bytes = (
-        b""  # the request line and, after a blank line, a POSTed search's form: for the audit
+        b""  # for the audit: the request line; after a blank line a POSTed form or question
     )
     strict: bool = True  # Prefer: handling=lenient makes this False
     prefer: str = ""  # "minimal", "representation", "OperationOutcome" or ""

@@ -3,10 +3,12 @@
     ITI-104  feed.py             who feeds what: sources.py
     ITI-83   crossreference.py
     ITI-78   demographics.py
+    ITI-119  match.py
     who()    near.py             what neighbours ask
 
-Pure thinking: identifiers.py, claims.py, joining.py, showing.py, cards.py. Store: people.py; one
-transaction over it: change.py.
+What may happen to a record, whichever door it comes through: acts.py. Pure thinking: identifiers.py,
+claims.py, joining.py, showing.py, cards.py, events.py. Store: people.py; one transaction over it:
+change.py.
 """
 
 from __future__ import annotations
@@ -25,9 +27,12 @@ from chassis.settings import Settings
 from pix.crossreference import CrossReference
 from pix.demographics import Demographics
 from pix.feed import Feed
+from pix.frequencies import Counting
 from pix.identifiers import Domains
+from pix.match import Match
 from pix.near import Neighbour
 from pix.people import DATABASE, People
+from pix.sight import Sights
 from pix.sources import Sources
 from standards import pdqm, pixm
 from standards.rows import Transaction
@@ -47,6 +52,13 @@ _INDEXES = (
 )
 
 
+async def prepared(settings: Settings, mongo: Mongo, pack: Pack) -> People:
+    """The People store with its collections and indexes, for the service and for the command line."""
+    people = People(mongo, Domains(pack, settings.fhir_base))
+    await people.prepare(_INDEXES)
+    return people
+
+
 @asynccontextmanager
 async def open_service(
     settings: Settings, mongo: Mongo, pack: Pack, *, audit: Writer
@@ -55,15 +67,16 @@ async def open_service(
 
     `pack` says which identifier domains exist; `audit` makes AuditEvents durable.
     """
-    domains = Domains(pack, settings.fhir_base)
-    people = People(mongo, domains)
-    await people.prepare(_INDEXES)
+    people = await prepared(settings, mongo, pack)
+    domains = people.domains
     sources = Sources(people, domains)
-    feed = Feed(people, sources, domains)
-    crossing = CrossReference(people, domains)
-    demographics = Demographics(people, domains)
+    sights = Sights(people, domains)
+    feed = Feed(people, sources, domains, sights)
+    crossing = CrossReference(people, domains, sights)
+    demographics = Demographics(people, domains, sights)
+    match = Match(people, domains, sights)
     near = Neighbour(people, crossing, sources)
-    async with Forwarder(mongo, DATABASE, audit):
+    async with Counting(people.counted), Forwarder(mongo, DATABASE, audit):
         yield Service(
             "pix",
             (
@@ -71,6 +84,7 @@ async def open_service(
                 Route(pixm.ITI_104, feed.put),
                 Route(pixm.ITI_104_REMOVE, feed.delete),
                 Route(pdqm.ITI_78, demographics.search),
+                Route(pdqm.ITI_119, match.ask),
                 Route(pdqm.ITI_78_READ, demographics.read),
                 Route(pdqm.HISTORY, demographics.history),
                 Route(pdqm.VREAD, demographics.version),

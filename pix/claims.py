@@ -15,7 +15,7 @@ import orjson
 
 from affinity.pack import NHS_NUMBER
 from pix.identifiers import Domains, Identifier, parts
-from standards.outcome import CODE_INVALID, UNPROCESSABLE, VALUE, Issue
+from standards.outcome import CODE_INVALID, CONFLICT, UNPROCESSABLE, VALUE, Issue
 
 Rank = Literal["primary", "verified", "carried"]
 VERIFICATION = (
@@ -63,7 +63,7 @@ def claim(patient: Mapping[str, Any], primary: Identifier, domains: Domains) -> 
     verified: set[str] = set()
     for said in patient.get("identifier") or ():
         identifier = domains.identifier(*parts(said))
-        if said.get("use") == "old" or not _usable(identifier, domains):
+        if said.get("use") == "old" or not domains.usable(identifier):
             continue
         held.setdefault(identifier.key, (identifier, said))
         if identifier.system == NHS_NUMBER and _verified(said):
@@ -88,8 +88,10 @@ def _rank(key: str, primary: Identifier, anchor: str) -> Rank:
 
 
 def check(patient: Mapping[str, Any], primary: Identifier, domains: Domains) -> Iterator[Issue]:
-    """Everything in which a Patient does not fit the identifier it is fed under, and every number
-    in it whose check digit is wrong (PIX digest §1.3, server validation list)."""
+    """Everything in which a Patient does not fit the identifier it is fed under, an NHS number that is
+    called verified and cannot be one, and as warnings what a soft check doubts. Other numbers of other
+    domains that are out of form are what the source was told: kept, and never matched on (PIX digest
+    §1.3, server validation list)."""
     said = [domains.identifier(*parts(i)) for i in patient.get("identifier") or ()]
     if primary not in said:
         yield Issue(
@@ -112,9 +114,45 @@ def check(patient: Mapping[str, Any], primary: Identifier, domains: Domains) -> 
             CODE_INVALID, f"People cannot be fed under this domain: {why}.", "identifier", xds=""
         )
     for place, identifier in enumerate(said):
+        where = f"Patient.identifier[{place}].value"
         fault = domains.fault(identifier)
-        if fault and (identifier == primary or identifier.system == NHS_NUMBER):
-            yield Issue(VALUE, fault, f"Patient.identifier[{place}].value", xds="")
+        if fault and (identifier == primary or _vouched(patient, place, identifier, domains)):
+            yield Issue(VALUE, fault, where, xds="")
+        elif doubt := domains.doubt(identifier):
+            yield Issue(VALUE, doubt, where, xds="").warn()
+
+
+def _vouched(
+    patient: Mapping[str, Any], place: int, identifier: Identifier, domains: Domains
+) -> bool:
+    """Whether the source says of an NHS number that it was verified: then it cannot be malformed."""
+    if identifier.system != NHS_NUMBER or domains.placeholder(identifier):
+        return False
+    return _verified(patient["identifier"][place])
+
+
+def other_issuer(
+    before: Mapping[str, Any], patient: Mapping[str, Any], primary: Identifier, domains: Domains
+) -> Issue | None:
+    """The conflict of two organisations that use one number of a system they share, as case numbers
+    of the NHS are told apart by their assigner (domain digest §1.1, mrn); None where there is none.
+    Without it the second organisation's patient would take the place of the first one's."""
+    domain = domains.of(primary.system)
+    if domain is None or domain.prefix or domain.scope != "organisation":
+        return None
+    was, now = (_issuer(_sent(p, primary, domains)) for p in (before, patient))
+    if not was or not now or was == now:
+        return None
+    words = (
+        f"This {domain.name} is another organisation's; feed yours under a system of its own, as "
+        "local-patient-identifier/<ODS code> of the pack's namespace."
+    )
+    return Issue(CONFLICT, words, "identifier", xds="")
+
+
+def _issuer(said: Mapping[str, Any]) -> str:
+    named = (said.get("assigner") or {}).get("identifier") or {}
+    return str(named.get("value") or "").upper()
 
 
 def survivor(patient: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -124,16 +162,6 @@ def survivor(patient: Mapping[str, Any]) -> Mapping[str, Any] | None:
             other: Mapping[str, Any] = link.get("other") or {}
             return other
     return None
-
-
-def _usable(identifier: Identifier, domains: Domains) -> bool:
-    domain = domains.of(identifier.system)
-    return (
-        domain is not None
-        and domains.answers(identifier.system)
-        and not domain.placeholder(identifier.value)
-        and (domain.check == "none" or domain.valid(identifier.value))
-    )
 
 
 def _verified(said: Mapping[str, Any]) -> bool:
@@ -158,7 +186,11 @@ def _sent(
 
 
 def _told(identifier: Identifier, said: Mapping[str, Any], domains: Domains) -> bytes:
-    """The `targetIdentifier` parameter, as it will stand in every answer that names this number."""
+    """The parameter that tells this number, as it will stand in every answer of ITI-83: an
+    identifier, or a reference where it is another FHIR server's own id."""
+    if identifier.system in domains.servers:
+        reference = {"reference": f"{identifier.system}/{identifier.value}"}
+        return orjson.dumps({"name": "targetId", "valueReference": reference})
     told: dict[str, Any] = {"system": identifier.system, "value": identifier.value}
     name = (said.get("assigner") or {}).get("display") or domains.assigner(identifier.system)
     if name:
