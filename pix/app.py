@@ -3,6 +3,8 @@
     ITI-104  feed.py             who feeds what: sources.py
     ITI-83   crossreference.py
     ITI-78   demographics.py
+    ITI-93   messages.py (in), addressing.py; deliveries.py (out)
+    ITI-94   subscriptions.py
     who()    near.py             what neighbours ask
 
 What may happen to a record, whichever door it comes through: acts.py. Pure thinking: identifiers.py,
@@ -27,13 +29,18 @@ from pix.crossreference import CrossReference
 from pix.demographics import Demographics
 from pix.feed import Feed
 from pix.identifiers import Domains
+from pix.messages import Messages
 from pix.near import Neighbour
 from pix.people import DATABASE, People
 from pix.sources import Sources
-from standards import pdqm, pixm
+from standards import pdqm, pixm, pmir
 from standards.rows import Transaction
 
-ROWS: tuple[Transaction, ...] = (*pixm.TRANSACTIONS, *pdqm.TRANSACTIONS)
+ROWS: tuple[Transaction, ...] = (
+    *pixm.TRANSACTIONS,
+    *pdqm.TRANSACTIONS,
+    *pmir.TRANSACTIONS,
+)
 
 # What few values share out among many people finds nobody by itself: gender, active, state and
 # country narrow a search that another parameter leads. The pairs are PDQm's mandatory combinations.
@@ -63,6 +70,8 @@ async def open_service(
     feed = Feed(people, sources, domains)
     crossing = CrossReference(people, domains)
     demographics = Demographics(people, domains)
+    messages = Messages(people, sources)
+    await messages.prepare()
     near = Neighbour(people, crossing, sources)
     async with Forwarder(mongo, DATABASE, audit):
         yield Service(
@@ -75,6 +84,7 @@ async def open_service(
                 Route(pdqm.ITI_78_READ, demographics.read),
                 Route(pdqm.HISTORY, demographics.history),
                 Route(pdqm.VREAD, demographics.version),
+                Route(pmir.ITI_93, messages.take),
                 Route(pixm.WHO, near.answer_who),
                 Route(pixm.SOURCE, near.answer_source),
             ),
