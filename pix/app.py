@@ -15,24 +15,29 @@ change.py.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from pymongo import IndexModel
 
 from affinity.pack import Pack
 from chassis import search
-from chassis.call import Route, Service
+from chassis.call import Answer, Call, Route, Service
 from chassis.mongo import Mongo
 from chassis.outbox import Forwarder, Writer
 from chassis.settings import Settings
 from pix.crossreference import CrossReference
+from pix.deliveries import Deliveries, Pace
 from pix.demographics import Demographics
+from pix.endpoints import Sender, allowed, trusting
 from pix.feed import Feed
 from pix.identifiers import Domains
+from pix.masters import PREFIX, Masters
 from pix.messages import Messages
 from pix.near import Neighbour
 from pix.people import DATABASE, People
 from pix.sources import Sources
+from pix.subscriptions import Subscriptions
 from standards import pdqm, pixm, pmir
 from standards.rows import Transaction
 
@@ -72,8 +77,22 @@ async def open_service(
     demographics = Demographics(people, domains)
     messages = Messages(people, sources)
     await messages.prepare()
+    masters = Masters(people)
+    subscriptions = Subscriptions(mongo, domains, allowed(settings.notify_allow))
+    await subscriptions.prepare()
+
+    async def read(call: Call) -> Answer:
+        """ITI-78: a record, or the master of a person."""
+        whose = masters if call.path["id"].startswith(PREFIX) else demographics
+        return await whose.read(call)
+
     near = Neighbour(people, crossing, sources)
-    async with Forwarder(mongo, DATABASE, audit):
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(Forwarder(mongo, DATABASE, audit))
+        if settings.notify_allow:  # else nobody can subscribe, and there is nobody to tell
+            await stack.enter_async_context(
+                await _deliveries(settings, subscriptions, masters, audit)
+            )
         yield Service(
             "pix",
             (
@@ -81,13 +100,36 @@ async def open_service(
                 Route(pixm.ITI_104, feed.put),
                 Route(pixm.ITI_104_REMOVE, feed.delete),
                 Route(pdqm.ITI_78, demographics.search),
-                Route(pdqm.ITI_78_READ, demographics.read),
+                Route(pdqm.ITI_78_READ, read),
                 Route(pdqm.HISTORY, demographics.history),
                 Route(pdqm.VREAD, demographics.version),
                 Route(pmir.ITI_93, messages.take),
+                Route(pmir.ITI_94, subscriptions.create),
+                Route(pmir.ITI_94_READ, subscriptions.read),
+                Route(pmir.ITI_94_UPDATE, subscriptions.update),
+                Route(pmir.ITI_94_DELETE, subscriptions.delete),
+                Route(pmir.ITI_94_SEARCH, subscriptions.search),
                 Route(pixm.WHO, near.answer_who),
                 Route(pixm.SOURCE, near.answer_source),
             ),
             near=near,
             ready=mongo.ping,
         )
+
+
+async def _deliveries(
+    settings: Settings, subscriptions: Subscriptions, masters: Masters, audit: Writer
+) -> Deliveries:
+    """The worker that sends messages, with the operators' list and credentials."""
+    trust, certificate = settings.notify_trust, settings.notify_certificate
+    context = trusting(Path(trust) if trust else None, Path(certificate) if certificate else None)
+    made = Deliveries(
+        subscriptions,
+        masters,
+        Sender(subscriptions.allowed, context),
+        audit,
+        settings.fhir_base,
+        pace=Pace(patience=settings.notify_patience),
+    )
+    await made.prepare()
+    return made

@@ -32,6 +32,7 @@ FEED_EVENT = "urn:ihe:iti:pmir:2019:patient-feed"
 RESPONSE_EVENT = "urn:ihe:iti:pmir:2019:patient-feed-response"
 SUBSCRIPTION_PROFILE = f"{IG}/StructureDefinition/IHE.PMIR.Subscription"
 REQUEST_PROFILE = f"{IG}/StructureDefinition/IHE.PMIR.Subscription.Request"
+MERGE_PROFILE = f"{IG}/StructureDefinition/IHE.PMIR.Patient.Merge"
 PROCESS_MESSAGE = "http://hl7.org/fhir/OperationDefinition/MessageHeader-process-message"
 _CORE = "http://hl7.org/fhir/SearchParameter/Subscription-"
 

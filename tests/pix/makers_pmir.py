@@ -1,14 +1,19 @@
-"""Messages of ITI-93 as senders make them."""
+"""Messages of ITI-93 as senders make them, and a consumer to send them to."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import ssl
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
-from standards import pmir
+from standards import fhir_xml, pmir, pmir_message
 from tests.pix.makers import Pix
 
 SENDER = "https://source.example/fhir"
@@ -113,3 +118,134 @@ def ids(answer: httpx.Response) -> list[str]:
     return [
         i["diagnostics"].split("/")[1] for i in details(answer) if i["severity"] == "information"
     ]
+
+
+# -- the other side -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Got:
+    """One request that an endpoint got."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    message: dict[str, Any]
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """The MessageHeader."""
+        made: dict[str, Any] = self.message["entry"][0]["resource"]
+        return made
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        """Method and id of every entry of the history, in order."""
+        history = self.message["entry"][1]["resource"]
+        return [
+            (e["request"]["method"], e["fullUrl"].rpartition("/")[2])
+            for e in history.get("entry", [])
+        ]
+
+    @property
+    def patients(self) -> list[dict[str, Any]]:
+        """The Patients of the history."""
+        history = self.message["entry"][1]["resource"]
+        return [e["resource"] for e in history.get("entry", []) if "resource" in e]
+
+
+@dataclass
+class Consumer:
+    """A real HTTP server that stands in for a Patient Identity Consumer. `behave` decides per request:
+    a status, a status with a body, "slow", "close", "garbage", or "reply:CODE" for an ITI-93 answer."""
+
+    behave: Callable[[Got], Any] = lambda _: 200
+    got: list[Got] = field(default_factory=list)
+    port: int = 0
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def origin(self) -> str:
+        """Where it listens."""
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        """Everything that it was told, test messages aside."""
+        return [t for g in self.got for t in g.told]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        with suppress(OSError, asyncio.IncompleteReadError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            line, *lines = head.strip().split("\r\n")
+            headers = {k.lower(): v.strip() for k, _, v in (x.partition(":") for x in lines)}
+            body = await reader.readexactly(int(headers.get("content-length", 0)))
+            xml = "xml" in headers.get("content-type", "")
+            made = fhir_xml.parse(body) if xml else json.loads(body)
+            got = Got(line.split(" ")[1], headers, body, made)
+            self.got.append(got)
+            writer.write(await self._answer(got))
+            await writer.drain()
+        writer.close()
+
+    async def _answer(self, got: Got) -> bytes:
+        said = self.behave(got)
+        if said == "close":
+            return b""
+        if said == "slow":
+            await asyncio.sleep(30)
+            return b""
+        if said == "garbage":
+            return b"HTTP/1.1 nonsense\r\n\r\n"
+        body, extra = b"", ""
+        status = said
+        if isinstance(said, tuple):
+            status, extra = said
+        elif isinstance(said, str) and said.startswith("reply:"):
+            code: Any = said.removeprefix("reply:")
+            status = 200 if code == "ok" else 422
+            told = pmir_message.response(
+                got.header["id"], code, id_="r1", base=SENDER, instant="2026-11-25T10:00:00.000Z"
+            )
+            body = json.dumps(told).encode()
+        head = f"HTTP/1.1 {status} Said\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+        return f"{head}Content-Type: application/fhir+json\r\n{extra}\r\n".encode() + body
+
+
+@asynccontextmanager
+async def consuming(
+    behave: Callable[[Got], Any] = lambda _: 200, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Consumer]:
+    """A consumer that listens on a free port of this machine."""
+    made = Consumer(behave, tls=tls)
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
+    made.port = server.sockets[0].getsockname()[1]
+    try:
+        yield made
+    finally:
+        server.close()
+
+
+def subscription(endpoint: str, criteria: str = "Patient", **more: Any) -> dict[str, Any]:
+    """A Subscription as a subscriber asks for it."""
+    channel = {"type": "message", "endpoint": endpoint, "payload": "application/fhir+json"}
+    return {
+        "resourceType": "Subscription",
+        "status": "requested",
+        "contact": [{"system": "email", "value": "feeds@consumer.example"}],
+        "reason": "keeps the appointment book right",
+        "criteria": criteria,
+        "channel": {**channel, **more.pop("channel", {})},
+        **more,
+    }
+
+
+async def eventually(true: Callable[[], Any], seconds: float = 10.0) -> None:
+    """Wait until something holds; fails when it never does."""
+    for _ in range(int(seconds / 0.02)):
+        held = true()
+        if await held if asyncio.iscoroutine(held) else held:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it never came true")
