@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     notify_certificate: str = _f(
         "", "PEM file with the certificate and key that messages are sent under (mutual TLS)"
     )
+    notify_at_once: int = _f(
+        8, "Endpoints that this process sends messages to at once; 0 leaves all to other processes"
+    )
     notify_patience: int = _f(
         86_400, "Seconds of failed messages after which a subscription is in error"
     )

@@ -119,6 +119,8 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
 
 def _notify_faults(settings: Settings) -> list[tuple[str, str]]:
     found = []
+    if settings.notify_at_once < 0:
+        found.append(("notify_at_once", f"cannot be negative (it is {settings.notify_at_once})."))
     try:
         allowed(settings.notify_allow)
     except ValueError as fault:

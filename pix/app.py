@@ -89,7 +89,7 @@ async def open_service(
     near = Neighbour(people, crossing, sources)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(Forwarder(mongo, DATABASE, audit))
-        if settings.notify_allow:  # else nobody can subscribe, and there is nobody to tell
+        if settings.notify_allow and settings.notify_at_once:
             await stack.enter_async_context(
                 await _deliveries(settings, subscriptions, masters, audit)
             )
@@ -129,7 +129,7 @@ async def _deliveries(
         Sender(subscriptions.allowed, context),
         audit,
         settings.fhir_base,
-        pace=Pace(patience=settings.notify_patience),
+        pace=Pace(patience=settings.notify_patience, at_once=settings.notify_at_once),
     )
     await made.prepare()
     return made

@@ -49,7 +49,6 @@ from standards.outcome import Refused
 from standards.pmir_message import Told
 
 _MEDIA = {"json": "application/fhir+json", "xml": "application/fhir+xml"}
-_LATE = timedelta(seconds=120)  # a transaction's events may be written this long after its `at`
 _SPACE = uuid.UUID("6f0c1a52-0e0c-5c7e-9f0d-2d8d3c3c9a01")  # of message ids
 
 
@@ -66,6 +65,7 @@ class Pace:
     batch: int = 50
     events: int = 200
     at_once: int = 8
+    late: float = 120.0  # an event may be committed this long after its `at`
 
     def wait(self, failures: int, drawn: float, asked: int = 0) -> timedelta:
         """How long to wait after so many failures; never less than the endpoint asked for."""
@@ -185,7 +185,7 @@ class Deliveries:
         collecting = await self._collecting()
         if not collecting or not await self._leased("fan-out"):
             return False
-        earliest = min(sub["began"] for sub in collecting) - _LATE
+        earliest = min(sub["began"] for sub in collecting) - timedelta(seconds=self.pace.late)
 
         async def story(session: AsyncClientSession) -> bool:
             where = {"pmir": None, "at": {"$gte": earliest}}
