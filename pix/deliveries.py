@@ -25,6 +25,7 @@ import hashlib
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -65,6 +66,7 @@ class Pace:
     batch: int = 50
     events: int = 200
     at_once: int = 8
+    parting: float = 5.0  # what is in the air when the process stops has this long to be settled
     late: float = 120.0  # an event may be committed this long after its `at`
 
     def wait(self, failures: int, drawn: float, asked: int = 0) -> timedelta:
@@ -132,6 +134,7 @@ class Deliveries:
         self.mongo = subscriptions.mongo
         self.holder = str(uuid.uuid4())
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = asyncio.Event()
 
     @property
     def events(self) -> Table:
@@ -150,12 +153,14 @@ class Deliveries:
         await self.events.ensure(IndexModel([("pmir", 1), ("at", 1), ("_id", 1)]))
 
     async def __aenter__(self) -> Self:
+        idle = self.pace.idle
+        works = [("feed fan-out", self.fan_out, idle), ("feed delivery", self.deliver, idle)]
+        # One asks often whether something is due; the others come to help when they find that it is.
+        rest = [("feed delivery", self.deliver, idle * self.pace.at_once)]
+        works += rest * (self.pace.at_once - 1)
         self._tasks = [
-            asyncio.create_task(self._for_ever("feed fan-out", self.fan_out), name="feed fan-out"),
-            *(
-                asyncio.create_task(self._for_ever("feed delivery", self.deliver), name="feed out")
-                for _ in range(self.pace.at_once)
-            ),
+            asyncio.create_task(self._until_stopped(work, step, wait), name=work)
+            for work, step, wait in works
         ]
         return self
 
@@ -165,18 +170,26 @@ class Deliveries:
         fault: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # What is in the air is settled first, so that it need not be sent again after a restart.
+        self._stopping.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self.pace.parting)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _for_ever(self, work: str, step: Callable[[], Awaitable[bool]]) -> None:
-        while True:
+    async def _until_stopped(
+        self, work: str, step: Callable[[], Awaitable[bool]], idle: float
+    ) -> None:
+        while not self._stopping.is_set():
             try:
                 if await step():
                     continue
             except (PyMongoError, Refused) as fault:
                 telemetry.log(telemetry.BACKGROUND, work=work, fault=type(fault).__name__)
-            await asyncio.sleep(self.pace.idle * random.uniform(0.7, 1.3))  # noqa: S311  no secret
+            wait = idle * random.uniform(0.7, 1.3)  # noqa: S311  no secret
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), wait)
 
     # -- events to notices ----------------------------------------------------------------------
 
@@ -238,7 +251,9 @@ class Deliveries:
         if notices:
             await self.subscriptions.notices.raw.bulk_write(notices, session=session)
             waiting = {"_id": {"$in": sorted(told)}}
-            change = {"$set": {"waiting": True}}
+            # Counted, because setting what is set already would not be a write, and so would not
+            # conflict with a worker that finds at the same time that nothing is left.
+            change = {"$set": {"waiting": True}, "$inc": {"calls": 1}}
             await self.subscriptions.table.update(waiting, change, many=True, session=session)
 
     async def _said(self, events: Sequence[Doc], session: AsyncClientSession) -> dict[str, Doc]:
