@@ -8,7 +8,7 @@
 Each works on one `Change`, so that a message with several acts is one transaction. They know no
 transport: ITI-104 (feed.py), PMIR messages and HL7 v2 all tell the same story with them:
 
-    await committed(people, acting, turns(primary, patient, domains), story)
+    await committed(people, acting, turns(people, primary, patient), story)
 
 where `story` gets a `Change`, does its acts, and calls `change.write()` once at the end. Whether the
 actor may feed the domain (sources.py) and whether the body is sound (`faults`) is asked before.
@@ -17,7 +17,6 @@ actor may feed the domain (sources.py) and whether the body is sound (`faults`) 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -25,10 +24,12 @@ from typing import Any, Literal, TypeVar
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
-from pix import claims, showing
+from chassis.mongo import Doc
+from pix import claims, linking, showing
 from pix.change import Acting, Change
 from pix.identifiers import Domains, Identifier, parts
 from pix.people import People, Record
+from pix.profiles import keys_of
 from standards import pixm
 from standards.outcome import (
     BUSY,
@@ -43,7 +44,6 @@ from standards.outcome import (
 T = TypeVar("T")
 Kind = Literal["created", "revised", "merged", "removed", "unchanged"]
 _TRIES = 12
-_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 
 
@@ -81,10 +81,14 @@ async def committed(
     raise Refused(Issue(BUSY, words))
 
 
-def turns(primary: Identifier, patient: Mapping[str, Any] | None, domains: Domains) -> set[str]:
-    """The keys of everyone who might change the same person as this act."""
-    claim = claims.claim(patient, primary, domains) if patient else None
-    return {primary.key, claim.anchor or primary.key} if claim else {primary.key}
+def turns(people: People, primary: Identifier, patient: Mapping[str, Any] | None) -> set[str]:
+    """The keys of everyone who is likely to change the same documents as this act: the identifier, the
+    anchor, and the blocking keys of what the Patient says."""
+    if not patient:
+        return {primary.key}
+    claim = claims.claim(patient, primary, people.domains)
+    said = people.says(showing.canonical(patient), patient)
+    return {primary.key, claim.anchor or primary.key, *(k.text for k in keys_of(said))}
 
 
 def faults(patient: Mapping[str, Any], primary: Identifier, domains: Domains) -> list[Issue]:
@@ -115,7 +119,7 @@ async def revise(change: Change, primary: Identifier, patient: Mapping[str, Any]
     if record is not None and record.own == own:
         return Outcome("unchanged", record)
     record, kind = _said(change, primary, record, own)
-    await _place(change, record, patient)
+    await linking.place(change, record, patient)
     change.tell(kind, record)
     return Outcome(kind, record)
 
@@ -139,6 +143,9 @@ async def merge(
     survivor = await _survivor(change, other)
     root = await _named_root(change, record)
     _check_merge(primary, record, survivor, root)
+    await _not_undone(change, record, survivor)
+    before = change.before.get(record.id) if record else None
+    linked = await _link_of(change, record)
     record, _ = _said(change, primary, record, own)
     if record.state == "subsumed":
         change.tell("revised", record)  # told again in other words: the merge itself stands
@@ -148,7 +155,16 @@ async def merge(
         "merge",
         [record.id, survivor.id],
         reason="the source resolved a duplicate",
-        evidence={"subsumed": primary.key, "survivor": survivor.primary.key},
+        evidence={
+            "subsumed": primary.key,
+            "survivor": survivor.primary.key,
+            # what unmerge needs: which version stood before, in which person, by which link
+            "record": record.id,
+            "into": survivor.id,
+            "version": before["v"] if before else 0,
+            "person": before["person"] if before else "",
+            "link": linked,
+        },
     )
     change.tell("merged", record)
     return Outcome("merged", record)
@@ -206,23 +222,24 @@ def _said(
     return record, kind
 
 
-async def _place(change: Change, record: Record, patient: Mapping[str, Any]) -> None:
-    """Where the record belongs now, and the log of it when that is another place than before."""
-    was, anchor = record.person, record.anchor
-    claim = claims.claim(patient, record.primary, change.domains)
-    await change.hold(record, claim, person_number())
-    joined = [r.id for r in change.members(record.person)]
-    if was and was != record.person:
-        kind = "join" if len(joined) > 1 else "split"
-    else:
-        kind = "join" if len(joined) > 1 and record.anchor != anchor else ""
-    if kind:
-        words = {
-            "join": "verified NHS number and birth date agree",
-            "split": "they no longer agree",
-        }
-        evidence = {"anchor": record.anchor or anchor}
-        change.decide(kind, sorted({record.id, *joined}), reason=words[kind], evidence=evidence)
+async def _not_undone(change: Change, record: Record | None, survivor: Record) -> None:
+    """What people have undone is not done again by the source's repeating itself."""
+    if record is None or record.state == "subsumed":
+        return
+    where = {
+        "type": "unmerge", "evidence.record": record.id, "evidence.survivor": survivor.id,
+    }  # fmt: skip
+    if await change.people.decisions.one(where, {"_id": 1}, change.session):
+        words = "A steward has undone this merge; talk to the exchange before it is made again."
+        raise Refused(Issue(CONFLICT, words, "Patient.link[0].other"))
+
+
+async def _link_of(change: Change, record: Record | None) -> Doc | None:
+    if record is None:
+        return None
+    await change.links.read([record.id])
+    link = change.links.matches.get(record.id)
+    return link.document() if link else None
 
 
 def _replaced(
@@ -307,8 +324,3 @@ def _subsumed(record: Record) -> Issue:
         "Undoing a merge is a matter of stewardship.",
         "identifier",
     )
-
-
-def person_number() -> str:
-    """A new enterprise person number (domain digest §1.1, `tlid`)."""
-    return "TL-" + "".join(secrets.choice(_CROCKFORD) for _ in range(12))

@@ -46,9 +46,9 @@ class Addressed:
     patient: Mapping[str, Any]
     whole: bool = True
 
-    def turns(self, domains: Domains) -> set[str]:
+    def turns(self, people: People) -> set[str]:
         """The keys of everyone who might change the same person."""
-        return acts.turns(self.primary, self.patient or None, domains)
+        return acts.turns(people, self.primary, self.patient or None)
 
     def placed(self, issue: Issue) -> Issue:
         """An issue of the Patient or its identifier as one of this entry."""

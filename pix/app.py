@@ -31,6 +31,7 @@ from pix.deliveries import Deliveries, Pace
 from pix.demographics import Demographics
 from pix.endpoints import Sender, allowed, trusting
 from pix.feed import Feed
+from pix.frequencies import Counting
 from pix.identifiers import Domains
 from pix.masters import PREFIX, Masters
 from pix.messages import Messages
@@ -88,6 +89,7 @@ async def open_service(
 
     near = Neighbour(people, crossing, sources)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(Counting(people.counted))
         await stack.enter_async_context(Forwarder(mongo, DATABASE, audit))
         if settings.notify_allow and settings.notify_at_once:
             await stack.enter_async_context(

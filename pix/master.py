@@ -23,11 +23,11 @@ import orjson
 
 from chassis.call import dumps, instant
 from pix.identifiers import Domains, Identifier
+from pix.traits import SEALS
 from standards import pdqm, pixm, pmir
 from standards.lens import at, text
 
 ENTERPRISE = "tlid"
-SEALING = frozenset({"ADOPTION", "GRA", "WITPROT"})
 CONFIDENTIAL = "ADDRCONF"
 # Each row is one thing that is said of a person: all of its elements come from the same record.
 ELEMENTS: tuple[tuple[str, ...], ...] = (
@@ -81,7 +81,7 @@ class Master:
 
 def sealed(patient: Mapping[str, Any]) -> bool:
     """Whether a record may not be told of to anyone but its own source."""
-    return bool(SEALING & _labels(patient))
+    return bool(frozenset(SEALS) & _labels(patient))
 
 
 def broadcast(system: str, domains: Domains) -> bool:

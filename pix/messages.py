@@ -20,6 +20,7 @@ from datetime import timedelta
 from typing import Any
 
 from pymongo import IndexModel
+from pymongo.asynchronous.client_session import AsyncClientSession
 
 from chassis import outbox, search
 from chassis.call import Answer, Call, dumps, instant
@@ -64,6 +65,7 @@ class Done:
     entry: Entry
     kind: str
     record: str
+    version: int = 0
 
 
 class Messages:
@@ -123,8 +125,8 @@ class Messages:
             already = await self.answered.one({"_id": key}, session=change.session)
             if already is not None:
                 return _again(call, already, fingerprint)
-            done = await self._done(call, change, addressed)
-            answer = _ok(call, message, change, done, told)
+            done = await self._done(call, change.session, addressed)
+            answer = _ok(call, message, done, told)
             row: Doc = {
                 "_id": key, "at": call.now, "said": fingerprint, "b": answer.body,
                 "patients": call.account.patients,
@@ -135,27 +137,34 @@ class Messages:
             await outbox.put(change.session, self.people.mongo, DATABASE, call.seal(200))
             return answer
 
-        turns = {turn for one in addressed for turn in one.turns(self.domains)}
+        turns = {turn for one in addressed for turn in one.turns(self.people)}
         return await acts.committed(self.people, _acting(call), turns, story)
 
-    async def _done(self, call: Call, change: Change, addressed: Sequence[Addressed]) -> list[Done]:
-        """Every act in its turn; all their issues at once."""
+    async def _done(
+        self, call: Call, session: AsyncClientSession, addressed: Sequence[Addressed]
+    ) -> list[Done]:
+        """Every act in its turn, each a Change of its own in the one transaction, so that each sees
+        what those before it have done; all their issues at once."""
         done: list[Done] = []
         issues: list[Issue] = []
+        versions: dict[str, int] = {}
         for one in sorted(addressed, key=lambda a: a.entry.turn):
+            change = Change(self.people, session, _acting(call))
             try:
                 await self._within(call, change, one)
                 made = await _act(change, one)
-                record = made.record.id if made else ""
-                done.append(Done(one.entry, made.kind if made else "removed", record))
+                await change.write()
+                await self._within(call, change, one)
             except Refused as refusal:
                 issues += [one.placed(issue) for issue in refusal.issues]
+                continue
+            versions |= {record.id: record.v for record in change.records.values()}
+            done.append(
+                Done(one.entry, made.kind if made else "removed", made.record.id if made else "")
+            )
         if _errors(issues):
             raise Refused(issues)
-        await change.write()
-        for one in addressed:
-            await self._within(call, change, one)
-        return done
+        return [replace(d, version=versions.get(d.record, 0)) for d in done]
 
     async def _within(self, call: Call, change: Change, one: Addressed) -> None:
         """A token that covers some Patients only may neither change one outside nor make one."""
@@ -166,8 +175,7 @@ class Messages:
         if record is None:
             return
         inside = {"$and": [{"_id": record.id}, search.narrow(permit, pdqm.PARAMETERS)]}
-        stored = record.id in change.before or record.v
-        if stored and await self.people.records.one(inside, {"_id": 1}, change.session) is None:
+        if await self.people.records.one(inside, {"_id": 1}, change.session) is None:
             words = "The token does not cover this Patient."
             raise Refused(one.placed(Issue(FORBIDDEN, words, "Patient")))
 
@@ -193,16 +201,13 @@ async def _act(change: Change, one: Addressed) -> acts.Outcome | None:
 # -- answers ------------------------------------------------------------------------------------------
 
 
-def _ok(
-    call: Call, message: Message, change: Change, done: Sequence[Done], warnings: Sequence[Issue]
-) -> Answer:
+def _ok(call: Call, message: Message, done: Sequence[Done], warnings: Sequence[Issue]) -> Answer:
     place = {id(entry): number for number, entry in enumerate(message.entries)}
     told: list[Issue] = []
     call.account.patients = []
     for one in sorted(done, key=lambda d: place[id(d.entry)]):
-        record = change.records.get(one.record)
-        where = f"Patient/{one.record}/_history/{record.v}" if record else "removed before"
-        if record is not None:
+        where = f"Patient/{one.record}/_history/{one.version}" if one.record else "removed before"
+        if one.record:
             call.account.patients.append(f"Patient/{one.record}")
         said = f"{one.entry.where}.response.status"
         told.append(_said(_STATUS[one.kind], where, said))

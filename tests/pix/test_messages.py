@@ -225,7 +225,7 @@ async def test_a_merge_without_demographics_leaves_what_was_said_before(pix: Pix
     await tell(pix, updated("p-203", bare))
     shown = await read(pix, gone)
     assert shown["active"] is False
-    assert shown["name"][0]["family"] == "Ashworth"
+    assert shown["name"][0]["family"] == patient(COUNCIL, "2100203")["name"][0]["family"]
 
 
 async def test_an_unmerge_is_refused_with_405_in_the_status_of_its_entry(pix: Pix) -> None:
