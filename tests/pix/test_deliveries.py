@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,8 @@ import pytest_asyncio
 from affinity.pack import load
 from chassis.call import Caller
 from chassis.mongo import Mongo
+from pix import acts, stewarding
+from pix.change import Acting, Actor, Change
 from pix.deliveries import Deliveries, Pace, verdict
 from pix.endpoints import Received, Sender, allowed, trusting
 from pix.identifiers import Domains
@@ -763,3 +766,32 @@ async def test_the_service_sends_by_itself_and_records_it(mongo: Mongo, feed: Fe
             )
 
         await eventually(audited, 20)
+
+
+# -- what stewards do ---------------------------------------------------------------------------------
+
+
+async def test_a_stewards_parting_of_two_records_is_told_of_both_persons(feed: Feed) -> None:
+    number = nhs_number(3500)
+    await feed.pix.feed(patient(COUNCIL, "3100500", nhs=number))
+    moved = (await feed.pix.feed(patient(TRUST, "T3500", nhs=number))).json()["id"]
+    kept = await feed.person(COUNCIL, "3100500")
+    assert await feed.person(TRUST, "T3500") == kept
+    await feed.subscribe()
+    people = feed.pix.near.people
+    acting = Acting(Actor("steward"), datetime.now(UTC), lambda: str(uuid.uuid4()))
+
+    async def story(change: Change) -> None:
+        await stewarding.unlink(change, moved, kept, "another person of that name")
+        await change.write()
+
+    await acts.committed(people, acting, [], story)
+    await feed.turn()
+    parted = await feed.person(TRUST, "T3500")
+    assert parted != kept
+    assert {id_ for _, id_ in feed.there.told} == {kept, parted}
+    told = {
+        p["id"]: [i["value"] for i in p["identifier"]] for g in feed.there.got for p in g.patients
+    }
+    assert "T3500" in told[parted]
+    assert "T3500" not in told[kept]
