@@ -157,7 +157,8 @@ class Got:
 @dataclass
 class Consumer:
     """A real HTTP server that stands in for a Patient Identity Consumer. `behave` decides per request:
-    a status, a status with a body, "slow", "close", "garbage", or "reply:CODE" for an ITI-93 answer."""
+    a status, a status with a header line, "slow", "close", "garbage", or "reply:CODE" for an ITI-93
+    answer; it may be a coroutine."""
 
     behave: Callable[[Got], Any] = lambda _: 200
     got: list[Got] = field(default_factory=list)
@@ -191,6 +192,8 @@ class Consumer:
 
     async def _answer(self, got: Got) -> bytes:
         said = self.behave(got)
+        if asyncio.iscoroutine(said):
+            said = await said
         if said == "close":
             return b""
         if said == "slow":

@@ -16,6 +16,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -144,6 +145,25 @@ class Feed:
             return bool(await held if asyncio.iscoroutine(held) else held)
 
         await eventually(turned, seconds)
+
+    @asynccontextmanager
+    async def in_the_air(self) -> AsyncIterator[asyncio.Task[bool]]:
+        """While a message is at its endpoint, which answers afterwards."""
+        inside, go = asyncio.Event(), asyncio.Event()
+
+        async def waiting(_: Got) -> int:
+            inside.set()
+            await go.wait()
+            return 200
+
+        self.there.behave = waiting
+        sending = asyncio.create_task(self.worker.deliver())
+        await inside.wait()
+        try:
+            yield sending
+        finally:
+            self.there.behave = lambda _: 200
+            go.set()
 
     async def is_now(self, id_: str, status: str) -> bool:
         """Whether the subscription has this status."""
@@ -533,24 +553,10 @@ async def test_a_change_while_a_message_is_in_the_air_is_told_afterwards(feed: F
     id_ = await feed.subscribe()
     await feed.pix.feed(patient(COUNCIL, "3100071", gender="male"))
     await feed.worker.fan_out()
-    inside, go = asyncio.Event(), asyncio.Event()
-    serve = feed.there._answer
-
-    async def waiting(got: Got) -> bytes:
-        inside.set()
-        await go.wait()
-        return await serve(got)
-
-    feed.there._answer = waiting  # type: ignore[method-assign]
-    try:
-        sending = asyncio.create_task(feed.worker.deliver())
-        await inside.wait()
+    async with feed.in_the_air() as sending:
         await feed.pix.feed(patient(COUNCIL, "3100071", gender="other"))
         await feed.worker.fan_out()
-        go.set()
-        await sending
-    finally:
-        del feed.there._answer  # type: ignore[method-assign]
+    await sending
     await feed.turn()
     assert [m for m, _ in feed.there.told] == ["POST", "PUT"]
     assert feed.there.got[-1].patients[0]["gender"] == "other"
@@ -653,19 +659,25 @@ async def test_a_worker_that_lost_its_lease_does_not_settle(feed: Feed) -> None:
     await feed.pix.feed(patient(COUNCIL, "3100201"))
     await feed.worker.fan_out()
 
-    def overtaken(_: Got) -> int:
-        return 200
-
-    feed.there.behave = overtaken
-    sending = asyncio.create_task(feed.worker.deliver())
-    await eventually(lambda: feed.there.got)
-    await feed.worker.subscriptions.table.update({"_id": id_}, {"$set": {"holder": "another"}})
+    async with feed.in_the_air() as sending:
+        await feed.worker.subscriptions.table.update({"_id": id_}, {"$set": {"holder": "another"}})
     await sending
-    left = await feed.notices(id_)
-    assert left in (0, 1)  # settled before it was overtaken, or not at all
+    assert await feed.notices(id_) == 1
     stored = await feed.worker.subscriptions.table.one({"_id": id_})
     assert stored is not None
-    assert (left == 1) == (stored["holder"] == "another" and stored["waiting"])
+    assert (stored["holder"], stored["waiting"]) == ("another", True)
+    assert [e["outcome"] for e in feed.audited] == ["0"]  # it was sent, whoever settles it
+
+
+async def test_what_was_switched_off_in_mid_message_stays_off(feed: Feed) -> None:
+    id_ = await feed.subscribe()
+    await feed.pix.feed(patient(COUNCIL, "3100202"))
+    await feed.worker.fan_out()
+    async with feed.in_the_air() as sending:
+        await feed.switch(id_, "off")
+    await sending
+    assert (await feed.read(id_))["status"] == "off"
+    assert await feed.notices(id_) == 0
 
 
 # -- the trail ----------------------------------------------------------------------------------------
