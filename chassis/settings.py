@@ -65,6 +65,23 @@ class Settings(BaseSettings):
     service_key: SecretStr = _f(
         SecretStr(""), "Apart: path of this service's private JWK", secret=True
     )
+    notify_allow: str = _f(
+        "",
+        "Where subscribers may have messages sent: origins (https://a.example, https://*.b.example; "
+        "http only when listed as such) and private networks that names may lead to (10.0.0.0/8)",
+    )
+    notify_trust: str = _f(
+        "", "PEM file of the authorities that endpoints are authenticated by; empty: the system's"
+    )
+    notify_certificate: str = _f(
+        "", "PEM file with the certificate and key that messages are sent under (mutual TLS)"
+    )
+    notify_at_once: int = _f(
+        8, "Endpoints that this process sends messages to at once; 0 leaves all to other processes"
+    )
+    notify_patience: int = _f(
+        86_400, "Seconds of failed messages after which a subscription is in error"
+    )
 
     @property
     def origin(self) -> str:

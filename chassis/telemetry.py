@@ -46,10 +46,14 @@ NEIGHBOUR = LogEvent("THL010", "warning", "neighbour did not answer", ("neighbou
 ROTATED = LogEvent("THL011", "info", "signing key rotated", ("kid",))
 CHAIN = LogEvent("THL012", "info", "audit chain opened", ("chain",))
 ANCHORED = LogEvent("THL013", "info", "head of an audit chain", ("chain", "seq", "hash"))
+UNDELIVERED = LogEvent(
+    "THL030", "warning", "endpoint did not take a message", ("subscription", "failures")
+)
+GIVEN_UP = LogEvent("THL031", "error", "subscription is in error", ("subscription", "failures"))
 
 EVENTS: tuple[LogEvent, ...] = (
     REQUEST, FAULT, UNAVAILABLE, AUDIT_FAILED, STARTED, STOPPED, SWEPT, FORWARDED, BACKGROUND,
-    NEIGHBOUR, ROTATED, CHAIN, ANCHORED,
+    NEIGHBOUR, ROTATED, CHAIN, ANCHORED, UNDELIVERED, GIVEN_UP,
 )  # fmt: skip
 
 REQUESTS = Counter("throughline_requests", "Requests served", ("transaction", "status"))

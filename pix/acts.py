@@ -226,7 +226,7 @@ def _said(
             organisation=change.actor.organisation,
         )
         change.add(record)
-    record.own, record.client = own, change.actor.client
+    record.own, record.client, record.said = own, change.actor.client, change.now
     record.organisation = change.actor.organisation
     change.touch(record)
     return record, kind
