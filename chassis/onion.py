@@ -8,6 +8,7 @@ dependency machinery.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -27,6 +28,8 @@ from standards import capability, openapi
 from standards.outcome import METHOD, ROUTE, Issue, outcome
 from standards.rows import Transaction
 
+_BRACE = re.compile(r"\{[a-z]+\}").fullmatch
+
 Opening = Callable[[], AbstractAsyncContextManager[tuple[Sequence[Service], Rider]]]
 
 
@@ -39,10 +42,14 @@ def create(opening: Opening, rows: Iterable[Transaction]) -> ASGIApp:
     """
     every = tuple(rows)
 
+    doors = Doors()
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with opening() as (services, rider):
-            app.router.routes[:0] = _routes(services, rider, every)
+            routes = _routes(services, rider, every)
+            app.router.routes[:0] = routes
+            doors.open(routes)
             for service in services:
                 telemetry.log(telemetry.STARTED, service=service.name)
             yield
@@ -58,7 +65,8 @@ def create(opening: Opening, rows: Iterable[Transaction]) -> ASGIApp:
         exception_handlers={404: _nowhere, 405: _nowhere},
     )
     app.add_route("/openapi.json", _openapi(every), methods=["GET"], include_in_schema=False)
-    return Guard(app)
+    doors.otherwise = app
+    return Guard(doors)
 
 
 def _routes(
@@ -78,6 +86,51 @@ def _routes(
                 made.append(_path(prefix + "/", endpoint, methods))
     plain = [p for s in services for p in s.plain]
     return made + plain  # type: ignore[operator]  # plain routes are Starlette's as well
+
+
+class Doors:
+    """Straight to the endpoint of a row, by one look-up instead of a walk through every route.
+
+    Literal paths and those whose only brace is their last piece (`/fhir/Patient/{id}`) are known here;
+    anything else, and every refusal, goes the way of the application, which has the same routes in the
+    same order.
+    """
+
+    def __init__(self) -> None:
+        self.otherwise: ASGIApp | None = None
+        self._literal: dict[tuple[str, str], ASGIApp] = {}
+        self._last: dict[tuple[str, str], tuple[str, ASGIApp]] = {}
+
+    def open(self, routes: Iterable[Path]) -> None:
+        """Know the rows among these; of two for one path the first counts, as in the application."""
+        for route in routes:
+            endpoint = getattr(route, "app", None)
+            if not isinstance(endpoint, Endpoint):
+                continue
+            stem, _, last = route.path.rpartition("/")
+            for method in route.methods or ():
+                if "{" not in route.path:
+                    self._literal.setdefault((method, route.path), endpoint)
+                elif "{" not in stem and _BRACE(last):
+                    self._last.setdefault((method, stem), (last[1:-1], endpoint))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request by its endpoint, or pass it on."""
+        if scope["type"] == "http" and not scope.get("root_path"):
+            method, path = scope["method"], scope["path"]
+            endpoint = self._literal.get((method, path))
+            if endpoint is not None:
+                await endpoint(scope, receive, send)
+                return
+            stem, _, last = path.rpartition("/")
+            found = self._last.get((method, stem)) if last else None
+            if found is not None:
+                scope["path_params"] = {found[0]: last}
+                await found[1](scope, receive, send)
+                return
+        if self.otherwise is None:
+            raise RuntimeError("the doors are open before there is a house")
+        await self.otherwise(scope, receive, send)
 
 
 def _path(where: str, endpoint: ASGIApp, methods: list[str]) -> Path:
