@@ -114,19 +114,22 @@ class Doors:
                 elif "{" not in stem and _BRACE(last):
                     self._last.setdefault((method, stem), (last[1:-1], endpoint))
 
+    def known(self, method: str, path: str) -> tuple[ASGIApp, dict[str, str]] | None:
+        """The endpoint behind a path with its path parameters; None when another must look."""
+        endpoint = self._literal.get((method, path))
+        if endpoint is not None:
+            return endpoint, {}
+        stem, _, last = path.rpartition("/")
+        found = self._last.get((method, stem)) if last else None
+        return (found[1], {found[0]: last}) if found is not None else None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request by its endpoint, or pass it on."""
         if scope["type"] == "http" and not scope.get("root_path"):
-            method, path = scope["method"], scope["path"]
-            endpoint = self._literal.get((method, path))
-            if endpoint is not None:
+            door = self.known(scope["method"], scope["path"])
+            if door is not None:
+                endpoint, scope["path_params"] = door
                 await endpoint(scope, receive, send)
-                return
-            stem, _, last = path.rpartition("/")
-            found = self._last.get((method, stem)) if last else None
-            if found is not None:
-                scope["path_params"] = {found[0]: last}
-                await found[1](scope, receive, send)
                 return
         if self.otherwise is None:
             raise RuntimeError("the doors are open before there is a house")
