@@ -66,7 +66,7 @@ def create(opening: Opening, rows: Iterable[Transaction]) -> ASGIApp:
     )
     app.add_route("/openapi.json", _openapi(every), methods=["GET"], include_in_schema=False)
     doors.otherwise = app
-    return Guard(doors)
+    return Guard(app, doors)
 
 
 def _routes(
@@ -188,8 +188,8 @@ async def _nowhere(request: Request, refusal: Exception) -> Response:
 class Guard:
     """The outermost layer: a fault outside every endpoint becomes a plain 500 without a trace."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, doors: Doors) -> None:
+        self.app, self.doors = app, doors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; answer 500 if nothing was sent and something broke."""
@@ -204,7 +204,7 @@ class Guard:
             await send(message)
 
         try:
-            await self.app(scope, receive, sending)
+            await self.doors(scope, receive, sending)
         except Exception as fault:
             telemetry.log(
                 telemetry.FAULT, row="-", request_id="-", fault=type(fault).__name__,
