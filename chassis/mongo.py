@@ -347,8 +347,7 @@ class Gathered(Generic[A, V]):
             answers = await self._act([asked for asked, _ in group])
         except Exception as fault:
             if len(group) > 1:
-                for one in group:
-                    await self._answer([one])
+                await asyncio.gather(*(self._answer([one]) for one in group))
             elif not group[0][1].done():
                 group[0][1].set_exception(fault)
         except BaseException:
