@@ -322,23 +322,29 @@ class Gathered(Generic[A, V]):
         self._act = act
         self._largest, self._flights = largest, flights
         self._waiting: deque[tuple[A, asyncio.Future[V]]] = deque()
-        self._flying: set[asyncio.Task[None]] = set()
+        self._flying = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, asked: A) -> V:
         """The answer to this question; raises what `act` raises for it alone."""
         future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
         self._waiting.append((asked, future))
-        if len(self._flying) < self._flights:
+        if self._flying < self._flights:
+            self._flying += 1
             task = asyncio.create_task(self._fly())
-            self._flying.add(task)
-            task.add_done_callback(self._flying.discard)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return await future
 
     async def _fly(self) -> None:
-        while self._waiting:
-            many = min(len(self._waiting), self._largest)
-            group = [self._waiting.popleft() for _ in range(many)]
-            await self._answer([g for g in group if not g[1].done()])
+        try:
+            while self._waiting:
+                many = min(len(self._waiting), self._largest)
+                group = [self._waiting.popleft() for _ in range(many)]
+                await self._answer([g for g in group if not g[1].done()])
+        finally:
+            # In the same breath as the last look at who waits: whoever comes next starts a flight.
+            self._flying -= 1
 
     async def _answer(self, group: Sequence[tuple[A, asyncio.Future[V]]]) -> None:
         if not group:

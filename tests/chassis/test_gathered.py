@@ -79,3 +79,17 @@ async def test_no_more_commands_are_in_the_air_than_allowed() -> None:
     assert len(desk.batches) == 2
     desk.open.set()
     assert await asyncio.gather(*asking) == [0, 2, 4, 6, 8, 10]
+
+
+async def test_a_question_at_the_very_end_of_a_flight_is_not_forgotten() -> None:
+    desk = Desk()
+    gathered: Gathered[int, int] = Gathered(desk.act, flights=1)
+
+    async def asking(turns: int) -> int:
+        for _ in range(turns):  # so many turns of the loop later than the others
+            await asyncio.sleep(0)
+        return await gathered.get(turns)
+
+    async with asyncio.timeout(5):
+        told = await asyncio.gather(*(asking(turns) for turns in range(60)))
+    assert told == [2 * turns for turns in range(60)]
