@@ -7,7 +7,6 @@ transaction, so that a handler is only its story. Nothing is sent before the Aud
 from __future__ import annotations
 
 import gzip
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from chassis import body as bodies
 from chassis import telemetry
 from chassis.audit import AuditFailed
-from chassis.call import ANYONE, Account, Answer, Call, Caller, Route, dumps, instant
+from chassis.call import ANYONE, Account, Answer, Call, Caller, Route, dumps, fresh_id, instant
 from chassis.caller import challenge
 from chassis.mongo import unavailable
 from chassis.negotiate import MEDIA, accepts_fhir, accepts_gzip, body_format, prefer, wanted_format
@@ -126,7 +125,7 @@ class Endpoint:
         if len(headers) != len(scope["headers"]):
             headers = _joined(scope["headers"])
         given = headers.get("x-request-id", "")
-        request_id = given if given and len(given) <= 64 and _plain(given) else str(uuid.uuid4())
+        request_id = given if given and len(given) <= 64 and _plain(given) else fresh_id()
         client = scope.get("client")
         now = datetime.now(UTC)
         return Call(
@@ -304,7 +303,7 @@ class Endpoint:
 
     def _facts(self, call: Call, status: int, issues: tuple[Issue, ...]) -> balp.Request:
         return balp.Request(
-            event_id=str(uuid.uuid4()),
+            event_id=fresh_id(),
             recorded=instant(call.now),
             server=call.base,
             outcome=balp.outcome_of(status),

@@ -23,7 +23,8 @@ import base64
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import urlencode
 
 from standards.rows import AuditPattern
@@ -511,10 +512,9 @@ def _build(
         made["outcomeDesc"] = request.words
     if caller.purpose:
         made["purposeOfEvent"] = [_concept(vocabulary.purposes, caller.purpose)]
-    server = observer(request.server)
-    made["agent"] = _agents(pattern, caller, request, vocabulary, server)
+    made["agent"] = _agents(pattern, caller, request, vocabulary)
     made["source"] = {
-        "observer": server,
+        "observer": observer(request.server),
         "type": [_coding((SOURCE_TYPE, "4", "Application Server"))],
     }
     entities = _entities(pattern, account, request, patients)
@@ -588,33 +588,64 @@ def _generic(pattern: AuditPattern, account: Touched, patients: Sequence[Patient
     return basic(("Patient" if patients else "") + _GENERIC[pattern.action])
 
 
+class _Bearer(NamedTuple):
+    """What the agents say of a `Bearer`."""
+
+    client_id: str
+    subject: str
+    issuer: str
+    jti: str
+    name: str
+    role: str
+    organisation: str
+    purpose: str
+
+
 def _agents(
-    pattern: AuditPattern,
-    caller: Bearer,
-    request: Request,
-    vocabulary: Vocabulary,
-    server: dict[str, Any],
+    pattern: AuditPattern, caller: Bearer, request: Request, vocabulary: Vocabulary
 ) -> list[dict[str, Any]]:
+    said = _Bearer(
+        caller.client_id, caller.subject, caller.issuer, caller.jti, caller.name, caller.role,
+        caller.organisation, caller.purpose,
+    )  # fmt: skip
+    sides = pattern.client_role, pattern.server_role
     token = "token" in pattern.entities
-    client: dict[str, Any] = {"type": {"coding": [_coding(_ROLES[pattern.client_role])]}}
+    return _parties(
+        sides, pattern.action, token, said, request.client_address, request.server, vocabulary
+    )
+
+
+# Whoever calls once calls again, and the agents are half of an event. They are shared between events
+# (audit/facets.py knows them again by that): nobody may change them.
+@lru_cache(maxsize=1024)
+def _parties(
+    sides: tuple[str, str],
+    action: str,
+    token: bool,
+    caller: _Bearer,
+    address: str,
+    server: str,
+    vocabulary: Vocabulary,
+) -> list[dict[str, Any]]:
+    client: dict[str, Any] = {"type": {"coding": [_coding(_ROLES[sides[0]])]}}
     if caller.client_id:
         client["who"] = {"type": "Device", "identifier": {"value": caller.client_id}}
     else:
         client["who"] = {"display": "unidentified caller"}
     client["requestor"] = False
-    if request.client_address:
-        client["network"] = {"address": request.client_address, "type": "2"}
+    if address:
+        client["network"] = {"address": address, "type": "2"}
     made = [
         client,
         {
-            "type": {"coding": [_coding(_ROLES[pattern.server_role])]},
-            "who": server,
+            "type": {"coding": [_coding(_ROLES[sides[1]])]},
+            "who": observer(server),
             "requestor": False,
-            "network": {"address": request.server, "type": "5"},
+            "network": {"address": server, "type": "5"},
         },
     ]
     if caller.subject and not (token and caller.subject == caller.client_id):
-        made.append(_user(pattern, caller, vocabulary))
+        made.append(_user(action, token, caller, vocabulary))
     elif token:
         client["requestor"] = True  # IHE.IUA.71: nobody stands behind a backend client
     if caller.organisation and not token:  # IHE.IUA.71 closes its list of agents
@@ -631,12 +662,12 @@ def _agents(
     return made
 
 
-def _user(pattern: AuditPattern, caller: Bearer, vocabulary: Vocabulary) -> dict[str, Any]:
+def _user(action: str, token: bool, caller: _Bearer, vocabulary: Vocabulary) -> dict[str, Any]:
     part: Coding = (PARTICIPATION, "IRCP", "information recipient")
-    if pattern.action in ("C", "U", "D"):
+    if action in ("C", "U", "D"):
         part = (PARTICIPATION, "CST", "custodian")
     codings = [_coding(part)]
-    if caller.jti and "token" not in pattern.entities:
+    if caller.jti and not token:
         codings.insert(0, _coding((USER_AGENT, "UserOauthAgent", "User OAuth Agent participant")))
     who: dict[str, Any] = {"identifier": {"value": caller.subject}}
     if caller.issuer:
