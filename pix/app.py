@@ -5,8 +5,9 @@
     ITI-78   demographics.py
     who()    near.py             what neighbours ask
 
-Pure thinking: identifiers.py, claims.py, joining.py, showing.py, cards.py. Store: people.py; one
-transaction over it: change.py.
+What may happen to a record, whichever door it comes through: acts.py. Pure thinking: identifiers.py,
+claims.py, joining.py, showing.py, cards.py, events.py. Store: people.py; one transaction over it:
+change.py.
 """
 
 from __future__ import annotations

@@ -1,12 +1,15 @@
 """One change to the People store: what was read, what differs, and what follows from it.
 
-A story (feed.py) changes the working set in memory; `write` brings the difference to MongoDB in a few
-batches of one transaction: records with their earlier versions, identifiers, cards, decisions.
+The acts (acts.py) change the working set in memory; `write` brings the difference to MongoDB in a few
+batches of one transaction: records with their earlier versions, identifiers, cards, decisions, events.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,29 +21,60 @@ from chassis.mongo import Doc
 from pix import joining, showing
 from pix.cards import Card, Member, Told, dealt
 from pix.claims import Claim
+from pix.events import Event, moves
 from pix.identifiers import Identifier
 from pix.joining import Known
 from pix.people import People, Record
 
 
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts: the client, the organisation and role it acts for, and the request or message."""
+
+    client: str
+    organisation: str = ""
+    role: str = ""
+    request: str = ""
+
+    def document(self) -> Doc:
+        """As decisions keep it."""
+        return {
+            "client": self.client,
+            "organisation": self.organisation,
+            "role": self.role,
+            "request": self.request,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """Who acts, when, and where new logical ids come from."""
+
+    actor: Actor
+    now: datetime
+    ids: Callable[[], str]
+
+
 class Change:
     """The working set of one transaction: what was read, what of it changed, and why.
 
-    Stories change it in memory; `write` brings the difference to MongoDB in a few batches.
+    Acts change it in memory; `write` brings the difference to MongoDB in a few batches.
     """
 
-    def __init__(
-        self, people: People, session: AsyncClientSession, now: datetime, actor: Doc
-    ) -> None:
-        self.people, self.session, self.now, self.actor = people, session, now, actor
+    def __init__(self, people: People, session: AsyncClientSession, acting: Acting) -> None:
+        self.people, self.session, self.domains = people, session, people.domains
+        self.actor, self.now, self.ids = acting.actor, acting.now, acting.ids
         self.records: dict[str, Record] = {}
         self.before: dict[str, Doc] = {}
         self.known: dict[str, Known] = {}
         self.stored: dict[str, Doc] = {}
+        self._claims: set[str] = set()
         self._persons: set[str] = set()
         self._fresh: set[str] = set()  # persons made here: nothing of them is stored yet
         self._seen: set[str] = set()
+        self._touched: set[str] = set()
         self._decisions: list[Doc] = []
+        self._told: list[tuple[str, str]] = []
         self._redirects: dict[str, str] = {}
 
     # -- reading --------------------------------------------------------------------------------
@@ -48,6 +82,10 @@ class Change:
     def add(self, record: Record) -> None:
         """Take a record that is not stored yet into the working set."""
         self.records[record.id] = record
+
+    def touch(self, record: Record) -> None:
+        """The record is shown anew and so gets a new version when the change is written."""
+        self._touched.add(record.id)
 
     async def read(self, where: Mapping[str, Any]) -> list[Record]:
         """Records into the working set; one that is there already is not read again."""
@@ -60,8 +98,24 @@ class Change:
 
     async def claimed(self, identifier: Identifier) -> Record | None:
         """The record that is fed under an identifier, active or subsumed."""
-        found = await self.read({"claim": identifier.key})
-        return found[0] if found else None
+        if identifier.key not in self._claims:
+            self._claims.add(identifier.key)
+            await self.read({"claim": identifier.key})
+        for record in self.records.values():
+            if record.primary == identifier and record.state != "removed":
+                return record
+        return None
+
+    async def known_as(self, logical: str) -> Record | None:
+        """The record with a logical id, whatever its state."""
+        if logical not in self.records:
+            await self.read({"_id": logical})
+        return self.records.get(logical)
+
+    async def was_removed(self, identifier: Identifier) -> bool:
+        """Whether a record was once fed under this identifier and is removed."""
+        here = any(r.primary == identifier and r.state == "removed" for r in self.records.values())
+        return here or await self.people.removed(identifier, self.session)
 
     async def read_persons(self, persons: Iterable[str]) -> None:
         """Every record of these persons into the working set."""
@@ -158,49 +212,57 @@ class Change:
             known.record, known.state = "", ""
         record.state, record.holds, record.anchor, record.links = state, [], "", []
 
-    def moved(self, emptied: str, person: str) -> None:
-        """A person without records redirects to where they went."""
-        if emptied != person and not self.members(emptied):
-            self._redirects[emptied] = person
+        self.touch(record)
 
-    def decide(self, kind: str, id_: str, records: Sequence[str], **words: Any) -> None:
+    async def subsume(self, record: Record, survivor: Record) -> None:
+        """One record is replaced by another: it leaves its person and belongs to the survivor's, with
+        what had been merged into it; the survivor carries its numbers."""
+        await self.read_persons([record.person, survivor.person])
+        emptied = record.person
+        await self.retire(record, "subsumed")
+        record.into = survivor.id
+        for absorbed in [*self.tail(record), record]:
+            absorbed.root, absorbed.person = survivor.id, survivor.person
+        gained = [record.primary, *record.absorbed]
+        survivor.absorbed += [i for i in gained if i not in survivor.absorbed]
+        self.touch(survivor)
+        if emptied and emptied != survivor.person and not self.members(emptied):
+            self._redirects[emptied] = survivor.person
+
+    def decide(self, kind: str, records: Sequence[str], **words: Any) -> None:
         """Log a decision; what it changed is added when it is written."""
         self._decisions.append(
             {
-                "_id": id_,
+                "_id": self.ids(),
                 "at": self.now,
                 "type": kind,
                 "records": list(records),
-                "actor": self.actor,
+                "actor": self.actor.document(),
                 **words,
             }
         )
 
+    def tell(self, kind: str, record: Record) -> None:
+        """Something happened to a record that others may want to be told of (events.py)."""
+        if kind != "unchanged":
+            self._told.append((kind, record.id))
+
     # -- writing --------------------------------------------------------------------------------
 
-    async def write(self, touched: Iterable[Record]) -> None:
-        """Show `touched` anew, relink everyone whose person changed, and write all that differs."""
-        self._relink()
-        for record in touched:
-            self._show(record)
+    async def write(self) -> None:
+        """Relink everyone whose person changed, show anew what differs, and write all of it."""
+        self._touched |= self._relink()
+        for id_ in self._touched:
+            self._show(self.records[id_])
         await self._write_cards()
         await self._write_records()
         await self._write_identifiers()
-        for decision in self._decisions:
-            decision["persons"] = sorted(
-                {self.records[r].person for r in decision["records"] if r in self.records}
-                | {
-                    self.before[r]["person"]
-                    for r in decision["records"]
-                    if self.before.get(r, {}).get("person")
-                }
-            )
-            decision["before"] = {p: self._formerly(p) for p in decision["persons"]}
-            decision["after"] = {p: self.everyone(p) for p in decision["persons"]}
-        if self._decisions:
-            await self.people.decisions.insert_many(self._decisions, self.session)
+        await self._write_decisions()
+        await self.people.events.insert_many(self._events(), self.session)
 
-    def _relink(self) -> None:
+    def _relink(self) -> set[str]:
+        """The records whose links are others than before."""
+        relinked: set[str] = set()
         changed = {
             p
             for r in self.records.values()
@@ -213,7 +275,8 @@ class Change:
                 record = self.records[id_]
                 if record.links != list(others):
                     record.links = list(others)
-                    self._show(record)
+                    relinked.add(id_)
+        return relinked
 
     def _show(self, record: Record) -> None:
         stored = self.before.get(record.id)
@@ -262,6 +325,34 @@ class Change:
         if changes:
             await self.people.identifiers.raw.bulk_write(changes, session=self.session)
 
+    async def _write_decisions(self) -> None:
+        for decision in self._decisions:
+            decision["persons"] = sorted(
+                {self.records[r].person for r in decision["records"] if r in self.records}
+                | {
+                    self.before[r]["person"]
+                    for r in decision["records"]
+                    if self.before.get(r, {}).get("person")
+                }
+            )
+            decision["before"] = {p: self._formerly(p) for p in decision["persons"]}
+            decision["after"] = {p: self.everyone(p) for p in decision["persons"]}
+        await self.people.decisions.insert_many(self._decisions, self.session)
+
+    def _events(self) -> list[Doc]:
+        """What happened, in order: what the acts told, then who moved from person to person."""
+        happened = [
+            Event(kind, id_, self.records[id_].person, self.before.get(id_, {}).get("person", ""))
+            for kind, id_ in self._told
+        ]
+        was = {i: d["person"] for i, d in self.before.items() if d["state"] == "active"}
+        now = {i: r.person for i, r in self.records.items() if r.state == "active"}
+        stem = f"{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(5)}"
+        return [
+            event.document(f"{stem}-{place:04d}", self.now, self.records[event.record])
+            for place, event in enumerate([*happened, *moves(was, now)])
+        ]
+
     async def _write_cards(self) -> None:
         affected = self._affected()
         await self.read_persons(affected)
@@ -277,7 +368,7 @@ class Change:
                 person,
                 Card.of(old[person]) if person in old else None,
                 touched,
-                self._told(person),
+                self._told_of(person),
                 self._members_of(person),
             )
             document = card.document() | self._standing(person, card, old.get(person))
@@ -306,7 +397,7 @@ class Change:
             now.root,
         )
 
-    def _told(self, person: str) -> list[Told]:
+    def _told_of(self, person: str) -> list[Told]:
         made = []
         for known in self.known.values():
             best = known.best()

@@ -6,6 +6,7 @@
     persons          one card per cluster (cards.py), derived in the same transaction from the two
                      above; an emptied one redirects to where its records went
     decisions        append-only: what was joined, split, merged or removed, by whom, on what evidence
+    events           what happened, for notices to others (events.py)
     sources          which clients and organisations may feed a domain
 
 Two writers that could change the same cluster always write the same document (the record's, or the
@@ -26,6 +27,7 @@ from chassis import outbox
 from chassis.mongo import Doc, Mongo, Table
 from pix.cards import Card
 from pix.identifiers import Domains, Identifier
+from pix.turns import Turns
 
 DATABASE = "pix"
 
@@ -120,12 +122,15 @@ class People:
 
         self.records, self.history = table("records"), table("records_history")
         self.identifiers, self.persons = table("identifiers"), table("persons")
-        self.decisions, self.sources = table("decisions"), table("sources")
+        self.decisions, self.events = table("decisions"), table("events")
+        self.sources = table("sources")
+        self.turns = Turns()
 
     async def prepare(self, search_indexes: Sequence[IndexModel]) -> None:
         """Make the collections and their indexes; what exists is kept."""
         for table in (
-            self.records, self.history, self.identifiers, self.persons, self.decisions, self.sources,
+            self.records, self.history, self.identifiers, self.persons, self.decisions, self.events,
+            self.sources,
         ):  # fmt: skip
             await self.mongo.create(DATABASE, table.name)
         await outbox.prepare(self.mongo, DATABASE)
@@ -135,6 +140,7 @@ class People:
         )  # fmt: skip
         await self.history.ensure(IndexModel([("of", 1), ("v", -1)]))
         await self.persons.ensure(IndexModel([("keys", ASCENDING)]))
+        await self.events.ensure(IndexModel([("record", 1), ("_id", 1)]))
         await self.decisions.ensure(
             IndexModel([("records", 1), ("at", 1)]), IndexModel([("persons", 1), ("at", 1)])
         )
