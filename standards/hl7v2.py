@@ -106,7 +106,11 @@ _QUERY = (DCM, "110112", "Query")
 
 
 def _audit(
-    code: str, name: str, action: Literal["C", "U", "D", "E"], entities: tuple[str, ...], see: str
+    code: str,
+    name: str,
+    action: Literal["C", "U", "D", "E"],
+    entities: tuple[Literal["query", "data", "patient"], ...],
+    see: str,
 ) -> AuditPattern:
     kind = _QUERY if "query" in entities else _RECORD
     return AuditPattern(
@@ -118,10 +122,11 @@ _FEEDS = {
     "ITI-8": ("Patient Identity Feed", "ITI TF-2a 3.8.5.1"),
     "ITI-30": ("Patient Identity Management", "ITI TF-2b 3.30.5.1"),
 }
+_ACTIONS: tuple[Literal["C", "U", "D"], ...] = ("C", "U", "D")
 FEED_AUDIT: Mapping[tuple[str, str], AuditPattern] = {
-    (code, action): _audit(code, name, action, ("data", "patient"), see)  # type: ignore[arg-type]  # the three letters of the tuple
+    (code, action): _audit(code, name, action, ("data", "patient"), see)
     for code, (name, see) in _FEEDS.items()
-    for action in ("C", "U", "D")
+    for action in _ACTIONS
 }
 ITI_9_AUDIT = _audit("ITI-9", "PIX Query", "E", ("query", "patient"), "ITI TF-2a 3.9.5.1")
 ITI_10_AUDIT = _audit("ITI-10", "PIX Update Notification", "U", ("patient",), "ITI TF-2a 3.10.5.1")
