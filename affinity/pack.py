@@ -8,64 +8,21 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from stdnum.gb import nhs as _nhs
+from affinity.domains import Domain, Register, Tier, read
+
+__all__ = ["NHS_NUMBER", "Domain", "Pack", "PackError", "Tier", "ValueSet", "load"]
 
 NHS_NUMBER = "https://fhir.nhs.uk/Id/nhs-number"
-Tier = Literal["A", "B", "C", "X"]
 
 
 class PackError(Exception):
     """The pack cannot be loaded; the words say which file and line, and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Domain:
-    """One identifier domain. `prefix` is set for a family such as `NS/Id/social-care-id/<LAcode>`:
-    every system below it is a domain of its own with these properties."""
-
-    id: str
-    name: str
-    system: str
-    regex: str
-    check: str
-    assigner: str
-    scope: str
-    unique: str
-    tier: Tier
-    match_use: str
-    prefix: bool = False
-
-    @property
-    def of_person(self) -> bool:
-        """False for case, event, matter, document and place numbers, which never identify a person."""
-        return not re.match(r"(EVENT|CASE|FILE|MATTER|PLACE|ORGANISATION|DOCUMENT)\b", self.unique)
-
-    def normal(self, value: str) -> str:
-        """The stored form of a value: no blanks at the ends, and NHS numbers as ten bare digits."""
-        value = value.strip()
-        if self.check == "mod11":
-            return re.sub(r"[\s\-]", "", value)
-        return value
-
-    def valid(self, value: str) -> bool:
-        """Whether a normalised value has the domain's syntax and check digit."""
-        if self.regex != "opaque" and not re.fullmatch(self.regex, value):
-            return False
-        return _nhs.is_valid(value) if self.check == "mod11" else True
-
-    def placeholder(self, value: str) -> bool:
-        """Whether a value stands for "not known": kept as sent, never matched on. Every
-        repeated-digit NHS number passes its own check digit, so they are listed here."""
-        if self.check == "mod11":
-            return len(set(value)) <= 1
-        return self.id == "cro" and value.upper() == "000000/00Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,24 +74,24 @@ class Pack:
     title: str
     namespace: str
     language: str
-    domains: tuple[Domain, ...]
     document_types: Mapping[str, DocumentType]
     organisations: Mapping[str, Organisation]
     roles: Mapping[str, str]
     purposes: Mapping[str, str]
     mime_types: frozenset[str]
     value_sets: Mapping[str, ValueSet]
+    register: Register
     constants: Mapping[str, Any] = field(default_factory=dict)
-    _by_system: Mapping[str, Domain] = field(default_factory=dict)
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """The identifier domains, families included."""
+        return self.register.domains
 
     def domain_of(self, system: str) -> Domain | None:
-        """The domain that a system URI names, directly or as a member of a family; None: unknown."""
-        found = self._by_system.get(system)
-        if found is not None and not found.prefix:
-            return found
-        head, _, last = system.rpartition("/")
-        family = self._by_system.get(head + "/")
-        return family if family is not None and last else None
+        """The domain that a canonical system names, directly or as a member of a family; None:
+        unknown."""
+        return self.register.domain_of(system)
 
     def value_set(self, name: str) -> ValueSet:
         """A value set by metadata element: type, category, facility, setting, format, label, event,
@@ -162,14 +119,12 @@ def load(name: str | Path) -> Pack:
 def _load(folder: Path) -> Pack:
     constants = json.loads((folder / "pack.json").read_text())
     space = constants["namespace"]
-    domains = tuple(_domains(folder, space))
     types = {r["code"]: _document_type(r) for r in _rows(folder, "document_types", space)}
     return Pack(
         id=constants["id"],
         title=constants["title"],
         namespace=space,
         language=constants["language"],
-        domains=domains,
         document_types=types,
         organisations={
             r["ods_or_code"]: Organisation(r["kind"], r["name"], r["ods_or_code"], r["status"])
@@ -179,8 +134,8 @@ def _load(folder: Path) -> Pack:
         purposes={r["code"]: r["display"] for r in _rows(folder, "purposes", space)},
         mime_types=frozenset(constants["mime_types"]),
         value_sets={v.name: v for v in _value_sets(folder, space, constants)},
+        register=_register(folder, space, constants),
         constants=constants,
-        _by_system={d.system: d for d in domains},
     )
 
 
@@ -204,26 +159,20 @@ def _in(value: str, space: str) -> str:
     return space + value[2:] if value.startswith("NS/") else value
 
 
-def _domains(folder: Path, space: str) -> Iterable[Domain]:
-    for row in _rows(folder, "identifier_domains", space):
-        system, family = row["system"], False
-        if (
-            " + " in system
-        ):  # "… + assigner ODS": the assigner tells values apart, the system is plain
-            system = system.split(" + ")[0]
-        if system.endswith(">"):
-            system, family = system[: system.rindex("<")], True
-        regex = "" if row["regex"].startswith("as ") else row["regex"]
-        yield Domain(
-            row["id"], row["name"], system, regex or "opaque", row["check"], row["assigner"],
-            row["scope"], row["unique"], _tier(row["tier"]), row["match_use"], family,
-        )  # fmt: skip
-
-
-def _tier(text: str) -> Tier:
-    if text not in ("A", "B", "C", "X"):
-        raise PackError(f"identifier_domains.csv: tier {text!r} is none of A, B, C, X.")
-    return text  # type: ignore[return-value]  # narrowed by the line above
+def _register(folder: Path, space: str, constants: Mapping[str, Any]) -> Register:
+    try:
+        return Register.of(
+            read(
+                _rows(folder, "identifier_domains", space),
+                _rows(folder, "identifier_placeholders", space),
+                arc=constants["identifier_arc"],
+                accepts_test=constants.get("test_numbers", "refuse") == "accept",
+            )
+        )
+    except ValueError as fault:
+        raise PackError(f"{fault}.") from fault
+    except KeyError as fault:
+        raise PackError(f"The pack's identifier tables lack {fault}.") from fault
 
 
 def _document_type(row: Mapping[str, str]) -> DocumentType:

@@ -63,7 +63,7 @@ def claim(patient: Mapping[str, Any], primary: Identifier, domains: Domains) -> 
     verified: set[str] = set()
     for said in patient.get("identifier") or ():
         identifier = domains.identifier(*parts(said))
-        if said.get("use") == "old" or not _usable(identifier, domains):
+        if said.get("use") == "old" or not domains.usable(identifier):
             continue
         held.setdefault(identifier.key, (identifier, said))
         if identifier.system == NHS_NUMBER and _verified(said):
@@ -113,8 +113,12 @@ def check(patient: Mapping[str, Any], primary: Identifier, domains: Domains) -> 
         )
     for place, identifier in enumerate(said):
         fault = domains.fault(identifier)
-        if fault and (identifier == primary or identifier.system == NHS_NUMBER):
-            yield Issue(VALUE, fault, f"Patient.identifier[{place}].value", xds="")
+        where = f"Patient.identifier[{place}].value"
+        nhs = identifier.system == NHS_NUMBER and not domains.placeholder(identifier)
+        if fault and (identifier == primary or nhs):
+            yield Issue(VALUE, fault, where, xds="")
+        elif doubt := domains.doubt(identifier):
+            yield Issue(VALUE, doubt, where, xds="").warn()
 
 
 def survivor(patient: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -124,16 +128,6 @@ def survivor(patient: Mapping[str, Any]) -> Mapping[str, Any] | None:
             other: Mapping[str, Any] = link.get("other") or {}
             return other
     return None
-
-
-def _usable(identifier: Identifier, domains: Domains) -> bool:
-    domain = domains.of(identifier.system)
-    return (
-        domain is not None
-        and domains.answers(identifier.system)
-        and not domain.placeholder(identifier.value)
-        and (domain.check == "none" or domain.valid(identifier.value))
-    )
 
 
 def _verified(said: Mapping[str, Any]) -> bool:
@@ -158,7 +152,11 @@ def _sent(
 
 
 def _told(identifier: Identifier, said: Mapping[str, Any], domains: Domains) -> bytes:
-    """The `targetIdentifier` parameter, as it will stand in every answer that names this number."""
+    """The parameter that tells this number, as it will stand in every answer of ITI-83: an
+    identifier, or a reference where it is another FHIR server's own id."""
+    if identifier.system in domains.servers:
+        reference = {"reference": f"{identifier.system}/{identifier.value}"}
+        return orjson.dumps({"name": "targetId", "valueReference": reference})
     told: dict[str, Any] = {"system": identifier.system, "value": identifier.value}
     name = (said.get("assigner") or {}).get("display") or domains.assigner(identifier.system)
     if name:

@@ -100,11 +100,17 @@ class CrossReference:
     ) -> bytes:
         targets, source = question.targets, question.source
         wanted = [t for t in told if not targets or t.system in targets]
-        identifiers = [t.told for t in wanted if (t.system, t.value) != source]
-        here = told if base in targets else wanted
+        others = [t for t in wanted if (t.system, t.value) != source]
+        servers = self.domains.servers
+        identifiers = [t.told for t in others if t.system not in servers]
+        elsewhere = [t.told for t in others if t.system in servers]
+        here: Iterable[Told] = wanted
+        if targets:  # a server's base asks for its own ids, and only ours for ids of ours
+            here = told if base in targets else [t for t in wanted if t.system not in servers]
         patients = sorted(t.record for t in here if t.record and t.record != found.hidden)
         prefix = f'{{"name":"targetId","valueReference":{{"reference":"{base}/Patient/'.encode()
-        parameters = [*identifiers, *(prefix + p.encode() + b'"}}' for p in patients)]
+        here_ids = (prefix + p.encode() + b'"}}' for p in patients)
+        parameters = [*identifiers, *here_ids, *elsewhere]
         if not parameters:
             return EMPTY
         return b'{"resourceType":"Parameters","parameter":[' + b",".join(parameters) + b"]}"

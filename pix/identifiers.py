@@ -11,14 +11,10 @@ import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from affinity.pack import NHS_NUMBER, Domain, Pack
+from affinity.domains import Names
+from affinity.pack import Domain, Pack
 from standards.outcome import INVALID, REQUIRED_PARAMETER, Issue, Refused
 
-# Other names of a domain (PIX digest §8.1, domain digest §1.7); the value names the pack's system.
-ALIASES = {
-    "urn:oid:2.16.840.1.113883.2.1.4.1": NHS_NUMBER,
-    "https://fhir.nhs.uk/id/nhs-number": NHS_NUMBER,
-}
 _ENTERPRISE = "tlid"  # the Identity Manager's own number: never fed, never asked for
 _LOGICAL = re.compile(r"Patient/([A-Za-z0-9\-.]{1,64})")
 
@@ -47,7 +43,20 @@ class Domains:
         said = said.strip()
         if said.rstrip("/") == self.base:
             return self.base
-        return ALIASES.get(said, said)
+        return self.pack.register.canonical(said)
+
+    @property
+    def servers(self) -> frozenset[str]:
+        """The FHIR bases of feeding servers, whose own ids are domains (PIXm 2:3.83.4.1.2)."""
+        return self.pack.register.servers
+
+    def names(self, system: str) -> Names | None:
+        """URI, OID and HL7 v2 namespace of a canonical system (OpenHIE CR-02); None: unknown."""
+        return self.pack.register.names(system)
+
+    def of_authority(self, namespace: str = "", oid: str = "") -> str:
+        """The canonical system of an HL7 v2 assigning authority; "" when unknown."""
+        return self.pack.register.of_authority(namespace, oid)
 
     def known(self, system: str) -> bool:
         """Whether a canonical system is a domain of this exchange."""
@@ -77,7 +86,9 @@ class Domains:
         of cases, documents and places never name a person (domain digest §1.1; OpenHIE CR-04).
         """
         domain = self.pack.domain_of(system)
-        return domain is not None and domain.of_person and domain.tier in ("A", "B")
+        if domain is None or not domain.of_person:
+            return False
+        return domain.tier in ("A", "B") or domain.of == "logical"
 
     def sealed(self, system: str) -> bool:
         """Whether numbers of this domain are kept but never shown (tier X)."""
@@ -94,21 +105,38 @@ class Domains:
         if domain.tier == "X":
             return f"{domain.name} is sealed and cannot be the number people are known by"
         if not domain.of_person:
-            return f"{domain.name} does not name a person ({domain.unique.lower()})"
+            return f"{domain.name} names a {domain.of} and no person"
         return ""
 
-    def fault(self, identifier: Identifier) -> str:
-        """What is wrong with the form of an identifier, in words; "" when nothing is.
+    def usable(self, identifier: Identifier) -> bool:
+        """Whether this very number may stand for a person when another system carries it: neither
+        a placeholder nor out of form."""
+        domain = self.pack.domain_of(identifier.system)
+        return (
+            domain is not None
+            and self.answers(identifier.system)
+            and domain.usable(identifier.value)
+        )
 
-        Only numbers with a check digit are held to their form: local numbers are their issuer's.
+    def fault(self, identifier: Identifier) -> str:
+        """Why this cannot be the number people are known by, in words; "" when it can.
+
+        Only numbers with a check are held to their form: local numbers are their issuer's.
         """
         domain = self.pack.domain_of(identifier.system)
-        if domain is None or domain.check == "none" or domain.regex == "opaque":
+        return domain.fault(identifier.value) if domain is not None else ""
+
+    def doubt(self, identifier: Identifier) -> str:
+        """What looks wrong and may yet be right, in words; "" for nothing."""
+        domain = self.pack.domain_of(identifier.system)
+        if domain is None or not domain.doubtful(identifier.value):
             return ""
-        if domain.placeholder(identifier.value) or domain.valid(identifier.value):
-            return ""
-        rest = " with a right check digit" if domain.check == "mod11" else ""
-        return f"This is no {domain.name}: its form is {domain.regex}{rest}."
+        return f"The check letter of this {domain.name} is not the one that was expected."
+
+    def placeholder(self, identifier: Identifier) -> bool:
+        """Whether this stands for "not known"."""
+        domain = self.pack.domain_of(identifier.system)
+        return domain is not None and domain.placeholder(identifier.value)
 
     def assigner(self, system: str) -> str:
         """The name of the authority behind a system where the pack knows it, else ""."""

@@ -149,9 +149,9 @@ def diagnostics(answer: httpx.Response) -> list[str]:
 
 
 @asynccontextmanager
-async def pix_service(mongo: Mongo) -> AsyncIterator[Pix]:
-    """The pix service behind the real endpoints."""
-    settings = Settings(public_url=ORIGIN, log_level="error")
+async def pix_service(mongo: Mongo, **changes: Any) -> AsyncIterator[Pix]:
+    """The pix service behind the real endpoints; `changes` are settings."""
+    settings = Settings(public_url=ORIGIN, log_level="error", **changes)
     made: list[Pix] = []
 
     class Told:
