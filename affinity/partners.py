@@ -1,7 +1,8 @@
 """The other ends of HL7 v2 lines: who may send what, and who is told of changes, as CSV files.
 
-    hl7v2_senders.csv    application,facility,client,organisation,role,transactions,domain,national,certificate
-    hl7v2_consumers.csv  name,host,port,application,facility,domains,tls
+    hl7v2_senders.csv    application, facility, client, organisation, role, purpose, transactions,
+                         domain, national, certificate
+    hl7v2_consumers.csv  name, host, port, application, facility, domains, tls
 
 They lie in the affinity pack or where the settings say. MLLP knows no tokens: a sender is known by
 MSH-3 and MSH-4 of its messages and, over TLS, by its certificate.
@@ -28,8 +29,8 @@ class PartnersError(ValueError):
 class Sender:
     """One system that may speak to the HL7 v2 door.
 
-    `client`, `organisation` and `role` are what a registered client has: they decide whose domains it
-    may feed. `transactions` are the IHE transactions it may use. `domain` is the authority of its
+    `client`, `organisation`, `role` and `purpose` are what a token says of a registered client: they
+    decide whose domains it may feed and which numbers it is shown. `transactions` are the IHE transactions it may use. `domain` is the authority of its
     numbers when a message names none, `national` that of PID-19 (none: PID-19 is not read).
     `certificate` is the common name or the SHA-256 fingerprint of its client certificate; empty: any
     certificate of the trusted authority.
@@ -44,6 +45,7 @@ class Sender:
     domain: str = ""
     national: str = ""
     certificate: str = ""
+    purpose: str = ""
 
     @property
     def name(self) -> str:
@@ -75,7 +77,8 @@ class Partners:
     def sender(self, application: str, facility: str) -> Sender | None:
         """The sender with these names; None for a stranger."""
         return next(
-            (s for s in self.senders if (s.application, s.facility) == (application, facility)), None
+            (s for s in self.senders if (s.application, s.facility) == (application, facility)),
+            None,
         )
 
 
@@ -112,8 +115,8 @@ def load(
 
 
 _SENDER = (
-    "application", "facility", "client", "organisation", "role", "transactions", "domain", "national",
-    "certificate",
+    "application", "facility", "client", "organisation", "role", "purpose", "transactions", "domain",
+    "national", "certificate",
 )  # fmt: skip
 _CONSUMER = ("name", "host", "port", "application", "facility", "domains", "tls")
 
@@ -142,11 +145,11 @@ def _rows(
 def _sender(
     row: Mapping[str, str], pack: Pack, where: str, transactions: Sequence[str], faults: list[str]
 ) -> Sender:
-    for name in ("application", "facility", "client"):
-        if not row[name]:
-            faults.append(f"{where}: {name} is empty.")
+    faults += _empty(row, where, ("application", "facility", "client"))
     if row["role"] and row["role"] not in pack.roles:
         faults.append(f"{where}: the pack has no role {row['role']}.")
+    if row["purpose"] and row["purpose"] not in pack.purposes:
+        faults.append(f"{where}: the pack has no purpose {row['purpose']}.")
     granted = tuple(row["transactions"].split())
     strange = [t for t in granted if t not in transactions]
     if strange or not granted:
@@ -156,14 +159,12 @@ def _sender(
     national = _domain(row["national"], pack, f"{where}: national", faults)
     return Sender(
         row["application"], row["facility"], row["client"], row["organisation"], row["role"], granted,
-        domain, national, row["certificate"],
+        domain, national, row["certificate"], row["purpose"],
     )  # fmt: skip
 
 
 def _consumer(row: Mapping[str, str], pack: Pack, where: str, faults: list[str]) -> Consumer:
-    for name in ("name", "host", "application", "facility", "domains"):
-        if not row[name]:
-            faults.append(f"{where}: {name} is empty.")
+    faults += _empty(row, where, ("name", "host", "application", "facility", "domains"))
     if not row["port"].isdecimal() or not 0 < int(row["port"]) < 65_536:
         faults.append(f"{where}: port is a number from 1 to 65535 (it is {row['port']!r}).")
     if row["tls"] not in ("yes", "no"):
@@ -179,6 +180,10 @@ def _consumer(row: Mapping[str, str], pack: Pack, where: str, faults: list[str])
         row["name"], row["host"], port, row["application"], row["facility"], domains,
         row["tls"] == "yes",
     )  # fmt: skip
+
+
+def _empty(row: Mapping[str, str], where: str, names: Sequence[str]) -> list[str]:
+    return [f"{where}: {name} is empty." for name in names if not row[name]]
 
 
 def _domain(said: str, pack: Pack, where: str, faults: list[str]) -> str:

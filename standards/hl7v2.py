@@ -348,6 +348,43 @@ MARITAL_STATUS: Mapping[str, str] = {
 """Table 0002 (PID-16) in the words of v3 MaritalStatus."""
 
 IDENTIFIER_TYPES = "http://terminology.hl7.org/CodeSystem/v2-0203"
+
+
+@dataclass(frozen=True, slots=True)
+class QueryField:
+    """One field of PID that ITI-21 may ask by (QPD-3), and what of a Patient it is compared with."""
+
+    path: str
+    kind: Literal[
+        "number", "namespace", "universal", "universal type", "text", "date", "sex", "contact"
+    ]
+    parameter: str
+    see: str = "ITI TF-2a 3.21.4.1.2, table of QPD-3"
+
+
+_NUMBER: tuple[tuple[str, Literal["number", "namespace", "universal", "universal type"]], ...] = (
+    ("1", "number"), ("4", "namespace"), ("4.1", "namespace"), ("4.2", "universal"),
+    ("4.3", "universal type"),
+)  # fmt: skip
+
+QUERY_FIELDS: Mapping[str, QueryField] = {
+    f.path: f
+    for f in (
+        *(QueryField(f"{n}.{c}", kind, "identifier") for n in ("3", "18") for c, kind in _NUMBER),
+        QueryField("5.1", "text", "family"), QueryField("5.1.1", "text", "family"),
+        QueryField("5.2", "text", "given"),
+        QueryField("6.1", "text", "mothersMaidenName"), QueryField("6.1.1", "text", "mothersMaidenName"),
+        QueryField("7", "date", "birthdate"), QueryField("7.1", "date", "birthdate"),
+        QueryField("8", "sex", "gender"),
+        QueryField("11.1", "text", "address"), QueryField("11.1.1", "text", "address"),
+        QueryField("11.2", "text", "address"), QueryField("11.3", "text", "address-city"),
+        QueryField("11.4", "text", "address-state"), QueryField("11.5", "text", "address-postalcode"),
+        QueryField("11.6", "text", "address-country"),
+        QueryField("13", "contact", "telecom"), QueryField("13.1", "contact", "telecom"),
+        QueryField("13.4", "contact", "telecom"), QueryField("13.12", "contact", "telecom"),
+    )
+}  # fmt: skip
+
 # Table 0445 (PID-32) as HL7 UK extends it: the tracing status of the NHS number.
 TRACED: Mapping[str, str] = {f"NSTS{n:02d}": f"{n:02d}" for n in range(1, 9)}
 NULL = '""'
