@@ -21,6 +21,7 @@ Of = Literal[
 ]
 Hold = Literal["hard", "soft", "none"]
 Kind = Literal["placeholder", "test", "absent"]
+Existence = Literal["open", "closed"]
 Reuse = Literal["never", "superseded", "duplicated", "reissued", "recycled", "renewed"]
 
 OID = "urn:oid:"
@@ -55,6 +56,8 @@ class Domain:
 
     `of` says what a number names; `logical` is the domain of another FHIR server's own ids, written
     `Patient/id`. `hold` says what a wrong check character means: refused, doubted, or nothing.
+    `existence` is closed where already to know that somebody has such a number tells too much
+    (police contact, victimisation); it is asked of domains, not of families.
     """
 
     id: str
@@ -71,6 +74,7 @@ class Domain:
     of: Of = "person"
     hold: Hold = "none"
     form: str = "plain"
+    existence: Existence = "open"
     oid: str = ""
     namespace: str = ""
     also: tuple[str, ...] = ()
@@ -291,7 +295,8 @@ def _domain(
         row["scope"], row["unique"], one_of("tier", ("A", "B", "C", "X")),  # type: ignore[arg-type]
         row["match_use"], family, of,  # type: ignore[arg-type]
         one_of("hold", ("hard", "soft", "none")),  # type: ignore[arg-type]
-        one_of("form", FORMS), oid, row["namespace"], tuple(a for a in row["also"].split("|") if a),
+        one_of("form", FORMS), one_of("existence", ("open", "closed")), oid,  # type: ignore[arg-type]
+        row["namespace"], tuple(a for a in row["also"].split("|") if a),
         one_of("reuse", Reuse.__args__), row["hazard"],  # type: ignore[attr-defined,arg-type]
         tuple(p for p in placeholders if p.domain in (row["id"], EVERY)), accepts_test,
     )  # fmt: skip

@@ -14,7 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from affinity.domains import Domain, Register, Tier, read
+from affinity import domains as domains_
+from affinity import visibility
+from affinity.domains import Domain, Register, Tier
+from affinity.visibility import Opening
 
 __all__ = ["NHS_NUMBER", "Domain", "Pack", "PackError", "Tier", "ValueSet", "load"]
 
@@ -81,6 +84,7 @@ class Pack:
     mime_types: frozenset[str]
     value_sets: Mapping[str, ValueSet]
     register: Register
+    openings: tuple[Opening, ...] = ()
     constants: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -119,6 +123,9 @@ def load(name: str | Path) -> Pack:
 def _load(folder: Path) -> Pack:
     constants = json.loads((folder / "pack.json").read_text())
     space = constants["namespace"]
+    register = _register(folder, space, constants)
+    roles = {r["code"]: r["display"] for r in _rows(folder, "roles", space)}
+    purposes = {r["code"]: r["display"] for r in _rows(folder, "purposes", space)}
     types = {r["code"]: _document_type(r) for r in _rows(folder, "document_types", space)}
     return Pack(
         id=constants["id"],
@@ -130,11 +137,12 @@ def _load(folder: Path) -> Pack:
             r["ods_or_code"]: Organisation(r["kind"], r["name"], r["ods_or_code"], r["status"])
             for r in _rows(folder, "organisations", space)
         },
-        roles={r["code"]: r["display"] for r in _rows(folder, "roles", space)},
-        purposes={r["code"]: r["display"] for r in _rows(folder, "purposes", space)},
+        roles=roles,
+        purposes=purposes,
         mime_types=frozenset(constants["mime_types"]),
         value_sets={v.name: v for v in _value_sets(folder, space, constants)},
-        register=_register(folder, space, constants),
+        register=register,
+        openings=_openings(folder, space, register, roles, purposes),
         constants=constants,
     )
 
@@ -162,7 +170,7 @@ def _in(value: str, space: str) -> str:
 def _register(folder: Path, space: str, constants: Mapping[str, Any]) -> Register:
     try:
         return Register.of(
-            read(
+            domains_.read(
                 _rows(folder, "identifier_domains", space),
                 _rows(folder, "identifier_placeholders", space),
                 arc=constants["identifier_arc"],
@@ -173,6 +181,19 @@ def _register(folder: Path, space: str, constants: Mapping[str, Any]) -> Registe
         raise PackError(f"{fault}.") from fault
     except KeyError as fault:
         raise PackError(f"The pack's identifier tables lack {fault}.") from fault
+
+
+def _openings(
+    folder: Path, space: str, register: Register, roles: Iterable[str], purposes: Iterable[str]
+) -> tuple[Opening, ...]:
+    ids = [d.id for d in register.domains]
+    rows = _rows(folder, "identifier_visibility", space)
+    try:
+        return visibility.read(rows, domains=ids, roles=roles, purposes=purposes)
+    except ValueError as fault:
+        raise PackError(f"{fault}.") from fault
+    except KeyError as fault:
+        raise PackError(f"identifier_visibility.csv lacks the column {fault}.") from fault
 
 
 def _document_type(row: Mapping[str, str]) -> DocumentType:

@@ -29,6 +29,7 @@ from pix.feed import Feed
 from pix.identifiers import Domains
 from pix.near import Neighbour
 from pix.people import DATABASE, People
+from pix.sight import Sights
 from pix.sources import Sources
 from standards import pdqm, pixm
 from standards.rows import Transaction
@@ -61,8 +62,9 @@ async def open_service(
     await people.prepare(_INDEXES)
     sources = Sources(people, domains)
     feed = Feed(people, sources, domains)
-    crossing = CrossReference(people, domains)
-    demographics = Demographics(people, domains)
+    sights = Sights(people, domains)
+    crossing = CrossReference(people, domains, sights)
+    demographics = Demographics(people, domains, sights)
     near = Neighbour(people, crossing, sources)
     async with Forwarder(mongo, DATABASE, audit):
         yield Service(

@@ -38,6 +38,11 @@ class Member(NamedTuple):
     state: State
     root: str
 
+    @property
+    def system(self) -> str:
+        """The system it is fed under; a system never holds a bar."""
+        return self.key.partition("|")[0]
+
 
 class Found(NamedTuple):
     """Where a key leads: the record that is fed under it or answers for it, its state, and the

@@ -2,7 +2,8 @@
 
 One indexed look-up, shared by all requests that ask at the same moment, gives the person's card; the
 answer is joined from bytes made when the records were written. Refusals and the order of checks: PIX
-digest §1.2 (syntax, source domain, target domains, source identifier).
+digest §1.2 (syntax, source domain, target domains, source identifier). Identifiers that the caller may
+not be shown are as if nobody had them (`pix/sight.py`).
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from chassis import search
 from chassis.call import Answer, Call
 from chassis.mongo import Coalesced
 from chassis.negotiate import wanted_format
+from governance.identifiers import Sight
 from pix.cards import Card, Found, Told
 from pix.identifiers import Domains, Identifier, token
 from pix.people import People
+from pix.sight import Sights
 from standards import pdqm, pixm
 from standards.outcome import (
     CODE_INVALID,
@@ -37,17 +40,17 @@ _NAMES = ("sourceIdentifier", "targetSystem", "_format")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What was asked: one identifier, and the domains to answer in (none: all)."""
+    """What was asked: one identifier, and the domains to answer in (None: all)."""
 
     source: Identifier
-    targets: frozenset[str]
+    targets: frozenset[str] | None
 
 
 class CrossReference:
     """The story of ITI-83 over the People store."""
 
-    def __init__(self, people: People, domains: Domains) -> None:
-        self.people, self.domains = people, domains
+    def __init__(self, people: People, domains: Domains, sights: Sights) -> None:
+        self.people, self.domains, self.sights = people, domains, sights
         self.cards: Coalesced[str, Card] = Coalesced(people.cards)
 
     async def ask(self, call: Call) -> Answer:
@@ -57,10 +60,13 @@ class CrossReference:
         domain, 404 for an unknown or removed identifier. A merged one is answered with nothing.
         """
         question = self._question(call)
+        sight = await self.sights.of(call.caller)
         key = self.key(question.source)
-        card = await self.cards.get(key) if key else None
+        card = await self.cards.get(key) if key and sight.sees(question.source.system) else None
         found = card.found(key) if card else None
         if card is None or found is None:
+            raise _refused(NOT_FOUND, pixm.SOURCE_UNKNOWN, 404)
+        if not _told_of(sight, question, card, found, self.domains.base):
             raise _refused(NOT_FOUND, pixm.SOURCE_UNKNOWN, 404)
         if found.state == "subsumed":
             return Answer(200, EMPTY)
@@ -68,7 +74,9 @@ class CrossReference:
         told: Sequence[Told] = card.told
         if call.permit.narrow:
             told = await self._within_permit(call, card, found)
-        return Answer(200, self._parameters(call.base, question, found, told))
+        if not sight.everything:
+            told = _within_sight(sight, question, told)
+        return Answer(200, self._parameters(call.base, question, found, told, sight))
 
     def _question(self, call: Call) -> Question:
         said = [*call.query, *_of_body(call)]
@@ -86,7 +94,7 @@ class CrossReference:
         canonical = frozenset(map(self.domains.system, targets))
         if not all(map(self.domains.known, canonical)):
             raise _refused(CODE_INVALID, pixm.TARGET_DOMAIN_UNKNOWN, 403)
-        return Question(source, canonical)
+        return Question(source, canonical if targets else None)
 
     def key(self, source: Identifier) -> str:
         """What the card is found by; "" for our base without a Patient."""
@@ -96,16 +104,15 @@ class CrossReference:
         return f"Patient/{logical}" if logical else ""
 
     def _parameters(
-        self, base: str, question: Question, found: Found, told: Iterable[Told]
+        self, base: str, question: Question, found: Found, told: Sequence[Told], sight: Sight
     ) -> bytes:
-        targets, source = question.targets, question.source
-        wanted = [t for t in told if not targets or t.system in targets]
-        others = [t for t in wanted if (t.system, t.value) != source]
-        servers = self.domains.servers
+        targets, source, servers = question.targets, question.source, self.domains.servers
+        wanted = told if targets is None else [t for t in told if t.system in targets]
+        others = [t for t in wanted if (t.system, t.value) != source and sight.sees(t.system)]
         identifiers = [t.told for t in others if t.system not in servers]
         elsewhere = [t.told for t in others if t.system in servers]
         here: Iterable[Told] = wanted
-        if targets:  # a server's base asks for its own ids, and only ours for ids of ours
+        if targets is not None:  # a server's base asks for its own ids, and only ours for ours
             here = told if base in targets else [t for t in wanted if t.system not in servers]
         patients = sorted(t.record for t in here if t.record and t.record != found.hidden)
         prefix = f'{{"name":"targetId","valueReference":{{"reference":"{base}/Patient/'.encode()
@@ -123,6 +130,26 @@ class CrossReference:
         if found.record not in covered:
             raise _refused(NOT_FOUND, pixm.SOURCE_UNKNOWN, 404)
         return tuple(t for t in card.told if t.by in covered)
+
+
+def _told_of(sight: Sight, question: Question, card: Card, found: Found, base: str) -> bool:
+    """Whether the caller may know of whom was found: of the record, when it was named by its id; of
+    any record of the person, when it was named by a number that the caller may see."""
+    if sight.everything:
+        return True
+    by_id = question.source.system == base
+    return any(sight.tells_of(m.system) for m in card.members if not by_id or m.id == found.record)
+
+
+def _within_sight(sight: Sight, question: Question, told: Iterable[Told]) -> tuple[Told, ...]:
+    """Only what the caller may learn of. That somebody has a record at a hospital may be known to
+    those who may not see its number; that somebody has one at the police may not. Asked for hidden
+    domains by name, the answer is as if nobody had such numbers."""
+    targets = question.targets or ()
+    return tuple(
+        t for t in told
+        if sight.tells_of(t.system) and (t.system not in targets or sight.sees(t.system))
+    )  # fmt: skip
 
 
 def _systems(said: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 Records that were merged into another are left out of a search, unless it names an identifier, an id
 or `active=false`: then the merged record is there with its survivor beside it (PIX digest D2, D3).
+What the caller may not see of identifiers is neither shown nor found by (`pix/sight.py`).
 """
 
 from __future__ import annotations
@@ -12,24 +13,29 @@ from dataclasses import replace
 from chassis import search
 from chassis.call import Answer, Call, instant
 from chassis.mongo import Coalesced, Doc, Filter
+from governance.identifiers import Sight
 from pix import showing
 from pix.identifiers import Domains
 from pix.people import DATABASE, People
+from pix.sight import Sights
 from standards import pdqm
+from standards.index import token
 from standards.outcome import GONE, INVALID, NOT_FOUND, NOT_SUPPORTED, TOO_COSTLY, Issue, Refused
-from standards.search import Clause, Search, Token
+from standards.search import Clause, Search, Token, Value
 
-_READ = {"v": 1, "at": 1, "b": 1, "state": 1}
+_READ = {"v": 1, "at": 1, "b": 1, "state": 1, "system": 1}
 BROAD = (
     10_000  # more hits than this are nobody's answer, and counting them costs every other caller
 )
+
+_SPREAD = 200  # records that may hold a value of which the caller did not say the domain
 
 
 class Demographics:
     """The stories of ITI-78 over the People store."""
 
-    def __init__(self, people: People, domains: Domains) -> None:
-        self.people, self.domains = people, domains
+    def __init__(self, people: People, domains: Domains, sights: Sights) -> None:
+        self.people, self.domains, self.sights = people, domains, sights
         self.by_id: Coalesced[str, Doc] = Coalesced(self._by_id)
 
     # -- search ---------------------------------------------------------------------------------
@@ -44,16 +50,19 @@ class Demographics:
         await search.resume(call, self.people.mongo, DATABASE)
         asked = self._understood(call)
         systems = self._domains_asked(asked)
-        where = _states(asked)
+        sight = await self.sights.of(call.caller)
+        where: Filter = _states(asked)
+        if not sight.everything:
+            where = search.all_of([where, _existing(sight)])
+            call.search = asked = await self._seen(asked, sight)
         await self._not_too_broad(call, asked, where)
 
         def show(row: Doc) -> bytes:
-            shown = bytes(row["b"])
-            return showing.stripped(shown, systems) if systems else shown
+            return showing.stripped(bytes(row["b"]), call.base, sight, systems or None)
 
         async def beside(rows: Sequence[Doc]) -> list[bytes]:
             call.account.patients += [f"Patient/{row['_id']}" for row in rows]
-            return [show(row) for row in await self._survivors(call, rows)]
+            return [show(row) for row in await self._survivors(call, rows, sight)]
 
         return await search.searchset(
             call,
@@ -124,12 +133,47 @@ class Demographics:
             )
             raise Refused(Issue(TOO_COSTLY, words, xds=""))
 
-    async def _survivors(self, call: Call, rows: Sequence[Doc]) -> list[Doc]:
+    async def _seen(self, asked: Search, sight: Sight) -> Search:
+        """The search without values of domains that the caller may not see: they are values that
+        nobody has. A value without its system is looked up first, because it could be any domain's."""
+        clauses = []
+        for clause in asked.clauses:
+            if clause.name != "identifier" or clause.modifier == "missing":
+                clauses.append(clause)
+                continue
+            values: list[Value] = []
+            for value in clause.values:
+                if isinstance(value, Token) and value.system is None:
+                    values += await self._anywhere(value.code, sight)
+                elif not isinstance(value, Token) or sight.sees(value.system or ""):
+                    values.append(value)
+            clauses.append(replace(clause, values=tuple(values)))
+        return replace(asked, clauses=tuple(clauses))
+
+    async def _anywhere(self, code: str, sight: Sight) -> list[Token]:
+        """The identifiers with this value that the caller may see."""
+        bare = token(None, code)
+        rows = await self.people.records.many(
+            {"ix.identifier": bare}, {"ix.identifier": 1}, limit=_SPREAD + 1
+        )
+        if len(rows) > _SPREAD:
+            words = f"More than {_SPREAD} records hold this value; say its system: system|value."
+            raise Refused(Issue(TOO_COSTLY, words, "identifier", xds=""))
+        ends = "|" + bare
+        systems = {
+            held.removesuffix(ends)
+            for row in rows
+            for held in row["ix"]["identifier"]
+            if held.endswith(ends)
+        }
+        return [Token(system, code) for system in sorted(systems) if sight.sees(system)]
+
+    async def _survivors(self, call: Call, rows: Sequence[Doc], sight: Sight) -> list[Doc]:
         here = {row["_id"] for row in rows}
         roots = {row["root"] for row in rows if row["state"] == "subsumed"} - here
         if not roots:
             return []
-        where: Filter = {"_id": {"$in": sorted(roots)}, "state": "active"}
+        where: Filter = {"_id": {"$in": sorted(roots)}, "state": "active", **_existing(sight)}
         if call.permit.narrow:
             where = {"$and": [where, search.narrow(call.permit, pdqm.PARAMETERS)]}
         return await self.people.records.many(where, {"b": 1}, sort=[("_id", 1)])
@@ -143,7 +187,7 @@ class Demographics:
         removed one.
         """
         found = await self._current(call)
-        return _answer(found)
+        return await self._answer(call, found)
 
     async def version(self, call: Call) -> Answer:
         """One version of a Patient. Raises `Refused`: 404 for an unknown one, 410 when this version
@@ -158,7 +202,7 @@ class Demographics:
             found = earlier
         elif found["state"] == "removed":
             raise Refused(Issue(GONE, "This version is the removal of the Patient."))
-        return _answer(found)
+        return await self._answer(call, found)
 
     async def history(self, call: Call) -> Answer:
         """The versions of a Patient, newest first; `_count` newest ones."""
@@ -169,8 +213,18 @@ class Demographics:
             versions += await self.people.history.many(
                 {"of": call.path["id"]}, _READ, sort=[("v", -1)], limit=limit - 1 if limit else 0
             )
-        total = int(found["v"])
-        return Answer(200, _history(call, versions, total))
+        sight = await self.sights.of(call.caller)
+        versions = [  # new dicts: what was read may be shared with other requests
+            {**v, "b": v["b"] and showing.stripped(bytes(v["b"]), call.base, sight)}
+            for v in versions
+        ]
+        return Answer(200, _history(call, versions, int(found["v"])))
+
+    async def _answer(self, call: Call, found: Doc) -> Answer:
+        sight = await self.sights.of(call.caller)
+        body = showing.stripped(bytes(found["b"]), call.base, sight)
+        tag, at = f'W/"{found["v"]}"', showing.http_date(found["at"])
+        return Answer(200, body, {"ETag": tag, "Last-Modified": at})
 
     async def _current(self, call: Call) -> Doc:
         found = await self._covered(call)
@@ -187,7 +241,7 @@ class Demographics:
             found = await self.people.records.one({"$and": [{"_id": id_}, where]}, _READ)
         else:
             found = await self.by_id.get(id_)
-        if found is None:
+        if found is None or not (await self.sights.of(call.caller)).tells_of(found["system"]):
             raise Refused(Issue(NOT_FOUND, "No Patient has this id."))
         return found
 
@@ -216,12 +270,9 @@ def _states(asked: Search) -> Filter:
     return {"state": "active"}
 
 
-def _answer(found: Doc) -> Answer:
-    return Answer(
-        200,
-        bytes(found["b"]),
-        {"ETag": f'W/"{found["v"]}"', "Last-Modified": showing.http_date(found["at"])},
-    )
+def _existing(sight: Sight) -> Filter:
+    """The records that the caller may know of at all."""
+    return {"system": {"$nin": sorted(sight.closed)}} if sight.closed else {}
 
 
 def _count(call: Call) -> int:

@@ -18,6 +18,7 @@ import msgspec
 import orjson
 
 from chassis.call import dumps, instant
+from governance.identifiers import Sight
 from pix.identifiers import Domains, Identifier, parts
 from standards import index, pdqm, pixm
 
@@ -73,7 +74,7 @@ def shown(
         },
         **{k: v for k, v in patient.items() if k != "resourceType"},
     }
-    made["identifier"] = _identifiers(patient, domains, absorbed)
+    made["identifier"] = _identifiers(patient, domains, absorbed) or [_minted(domains.base, id_)]
     link = _links(patient, into, links)
     if link:
         made["link"] = link
@@ -88,7 +89,8 @@ def _identifiers(
     seen: set[Identifier] = set()
     for said in patient.get("identifier") or ():
         identifier = domains.identifier(*parts(said))
-        if not domains.sealed(identifier.system):
+        # UK Core allows an identifier without system or value, PDQm does not (PIX digest §8.3).
+        if identifier.system and identifier.value and not domains.sealed(identifier.system):
             seen.add(identifier)
             made.append({**said, "system": identifier.system, "value": identifier.value})
     made += [
@@ -97,6 +99,11 @@ def _identifiers(
         if old not in seen
     ]
     return made
+
+
+def _minted(base: str, id_: str) -> dict[str, Any]:
+    """An identifier for whom none may be shown: PDQm wants one of everybody (PIX digest §2.2)."""
+    return {"system": "urn:ietf:rfc:3986", "value": f"{base}/Patient/{id_}"}
 
 
 def _links(patient: Mapping[str, Any], into: str, links: Sequence[str]) -> list[dict[str, Any]]:
@@ -122,13 +129,34 @@ def http_date(at: datetime) -> str:
     return format_datetime(at.astimezone(UTC), usegmt=True)
 
 
-def stripped(resource: bytes, systems: frozenset[str]) -> bytes:
-    """A shown Patient with the identifiers of these domains only (PDQm 2:3.78.4.1.2.4)."""
+def stripped(
+    resource: bytes, base: str, sight: Sight, systems: frozenset[str] | None = None
+) -> bytes:
+    """A shown Patient with the identifiers that the caller may see and, when `systems` is given, of
+    these domains only (PDQm 2:3.78.4.1.2.4). Bytes that need no change are given back as they are."""
+    if sight.everything and systems is None:
+        return resource
     patient = opened(resource)
-    patient["identifier"] = [
-        i for i in patient.get("identifier") or () if i.get("system") in systems
-    ]
+    kept = [
+        i for i in patient.get("identifier") or ()
+        if sight.sees(str(i.get("system"))) and (systems is None or i.get("system") in systems)
+    ]  # fmt: skip
+    patient["identifier"] = kept or [_minted(base, patient["id"])]
+    if "link" in patient:
+        links = [seen for link in patient["link"] if (seen := _seen(link, sight))]
+        patient["link"] = links
+        if not links:
+            del patient["link"]
     return dumps(patient)
+
+
+def _seen(link: Mapping[str, Any], sight: Sight) -> Mapping[str, Any] | None:
+    """A link without an identifier that the caller may not see; None when nothing else is in it."""
+    named = link["other"].get("identifier")
+    if not named or sight.sees(str(named.get("system"))):
+        return link
+    other = {k: v for k, v in link["other"].items() if k != "identifier"}
+    return {**link, "other": other} if "reference" in other else None
 
 
 def indexed(patient: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,21 @@ comparison reads no FHIR. Everything that cannot tell people apart (placeholders
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, TypeVar
+
 import msgspec
+
+from affinity.pack import Domain
+from pix.claims import NO_DATES, STATUSES, VERIFICATION, VERIFIED
+from pix.identifiers import Domains, parts
+from pix.names import folded, forenames, surnames
+from pix.names import parts as words
+
+# What of one record is compared at most; further values are kept in the record and not compared.
+MOST_NAMES, MOST_ADDRESSES, MOST_CONTACTS, MOST_NUMBERS = 6, 6, 6, 16
 
 
 class Name(msgspec.Struct, array_like=True, frozen=True):
@@ -28,8 +42,9 @@ class Address(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Number(msgspec.Struct, array_like=True, frozen=True):
-    """One identifier that may be compared across records: the pack's domain id, its compared form, and
-    whether its issuer has verified it (an NHS number of status 01)."""
+    """One identifier that may be compared across records: the pack's domain id (for numbers that only
+    their issuer may compare: id/issuer), its compared form, and whether its issuer has verified it
+    (an NHS number of status 01)."""
 
     domain: str
     value: str
@@ -50,6 +65,11 @@ class Traits(msgspec.Struct, array_like=True, frozen=True):
     newborn: bool = False
     sealed: str = ""
 
+    @property
+    def usable(self) -> bool:
+        """Whether there is anything by which the record could be found again."""
+        return bool(self.names or self.numbers or self.phones or self.emails)
+
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Traits)
@@ -63,3 +83,336 @@ def packed(traits: Traits) -> bytes:
 def unpacked(kept: bytes) -> Traits:
     """From a profile."""
     return _DECODER.decode(kept)
+
+
+# Labels of the pack's sensitivity system under which an identity is no one's candidate (domain
+# digest §1.6 P1–P3).
+SEALS = ("ADOPTION", "GRA", "WITPROT")
+
+
+def traits(patient: Mapping[str, Any], domains: Domains) -> Traits:
+    """The traits of a Patient, whatever is in it: nothing here raises, what is no trait is absent.
+
+    The domains say which numbers may be compared: national ones (tiers A and B) across records,
+    local ones (tier C) within their issuer, those of cases, matters and places never.
+    """
+    named = list(_names(patient))
+    uprns, numbers = _identifiers(patient, domains)
+    return Traits(
+        names=_first((n for n, _ in named if n.given or n.family), MOST_NAMES),
+        born=_first(_births(patient), 2),
+        sex=sex if (sex := str(patient.get("gender") or "")) in ("male", "female") else "",
+        addresses=_first(_addresses(patient, uprns), MOST_ADDRESSES),
+        phones=_first(_telecoms(patient, ("phone", "sms"), phone), MOST_CONTACTS),
+        emails=_first(_telecoms(patient, ("email",), email), MOST_CONTACTS),
+        numbers=_first(numbers, MOST_NUMBERS),
+        newborn=any(newborn for _, newborn in named),
+        sealed=_seal(patient),
+    )
+
+
+T = TypeVar("T")
+
+
+def _first(found: Iterable[T], most: int) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(found))[:most]
+
+
+def _listed(holder: Mapping[str, Any], key: str) -> Iterator[Mapping[str, Any]]:
+    """The objects of an element that repeats, and of nothing else."""
+    found = holder.get(key)
+    for one in found if isinstance(found, list) else ():
+        if isinstance(one, dict):
+            yield one
+
+
+# Names -------------------------------------------------------------------------------------------
+
+# The name in use comes first; names that were once used still find their person.
+_USES = {"usual": 0, "official": 1, "": 2, "temp": 3, "nickname": 4, "anonymous": 9}
+
+
+def _names(patient: Mapping[str, Any]) -> Iterator[tuple[Name, bool]]:
+    said = [n for n in _listed(patient, "name") if n.get("use") != "anonymous"]
+    for name in sorted(said, key=lambda n: _USES.get(str(n.get("use") or ""), 5)):
+        given = " ".join(str(g) for g in name.get("given") or () if g)
+        family = str(name.get("family") or "")
+        if not given and not family:
+            given, family = _spoken(str(name.get("text") or ""))
+        yield _name(given, family)
+
+
+def _spoken(text: str) -> tuple[str, str]:
+    """Given and family of a name that is only a text: `SMITH, John` or `John Smith`."""
+    before, comma, after = text.partition(",")
+    if comma:
+        return after, before
+    found = words(text)
+    return " ".join(found[:-1]), " ".join(found[-1:])
+
+
+@lru_cache(1 << 15)
+def _name(given: str, family: str) -> tuple[Name, bool]:
+    first, newborn = forenames(given)
+    return Name(first[0] if first else "", first[1:], surnames(family)), newborn
+
+
+# Births ------------------------------------------------------------------------------------------
+
+_DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
+
+
+def _births(patient: Mapping[str, Any]) -> Iterator[str]:
+    born = str(patient.get("birthDate") or "")[:10]
+    if _DATE.fullmatch(born) and born not in NO_DATES and born[:4] not in ("0000", "9999"):
+        yield born
+
+
+# Addresses ---------------------------------------------------------------------------------------
+
+_POSTCODE = re.compile(r"([A-Z]{1,2})(\d[A-Z\d]?)(\d)([A-Z]{2})")
+_NO_PLACE = ("ZZ99", "NF1", "NFA", "XX")
+_DIGIT_FOR = str.maketrans("OIL", "011")
+_LETTER_FOR = str.maketrans("01", "OI")
+# Words that many first lines share, so they do not say which dwelling it is.
+_PLAIN = frozenset(
+    "FLAT APARTMENT APT UNIT ROOM THE PLOT PITCH HOUSE C O CO CARE OF NO NUMBER".split()
+)
+
+
+# The letters that a postcode can begin with (Royal Mail's postcode areas).
+_AREAS = frozenset(
+    # ruff: noqa: SIM905 - words are read more easily as one string
+    "B E G L M N S W AB AL BA BB BD BH BL BN BR BS BT CA CB CF CH CM CO CR CT CV CW DA DD DE DG DH DL "
+    "DN DT DY EC EH EN EX FK FY GL GU GY HA HD HG HP HR HS HU HX IG IM IP IV JE KA KT KW KY LA LD LE "
+    "LL LN LS LU ME MK ML NE NG NN NP NR NW OL OX PA PE PH PL PO PR RG RH RM SA SE SG SK SL SM SN SO "
+    "SP SR SS ST SW SY TA TD TF TN TQ TR TS TW UB WA WC WD WF WN WR WS WV YO ZE".split()
+)
+
+
+@lru_cache(1 << 15)
+def postcode(text: str) -> str:
+    """A postcode without blanks, O and 0 put right by position; "" for pseudo-postcodes and for what
+    is none (domain digest §1.4)."""
+    bare = re.sub(r"[^A-Z0-9]", "", text[:16].upper())
+    if bare.startswith(_NO_PLACE) or len(set(bare)) < 2:
+        return ""
+    unit = bare[-3:-2].translate(_DIGIT_FOR) + bare[-2:].translate(_LETTER_FOR)
+    for area in (2, 1) if 5 <= len(bare) <= 7 else ():
+        letters = bare[:area].translate(_LETTER_FOR)
+        district = bare[area:-3]
+        digits = district[:1].translate(_DIGIT_FOR) + re.sub("[OI]", _digit, district[1:])
+        found = letters + digits + unit
+        if letters in _AREAS and _POSTCODE.fullmatch(found):
+            return found
+    # Elsewhere in the world: kept as it is, as long as it says something.
+    return bare if any(c.isdigit() for c in bare) and len(bare) > 3 else ""
+
+
+def _digit(found: re.Match[str]) -> str:
+    return found[0].translate(_DIGIT_FOR)
+
+
+def _addresses(patient: Mapping[str, Any], uprns: tuple[str, ...]) -> Iterator[Address]:
+    said = list(_listed(patient, "address"))
+    order = sorted(said, key=lambda a: a.get("use") == "old")
+    for place, address in enumerate(order):
+        code = postcode(str(address.get("postalCode") or ""))
+        homeless = not code and bool(address.get("postalCode"))
+        uprn = _uprn(address) or (uprns[0] if uprns and place == 0 and not homeless else "")
+        line = "" if not code else line_key(tuple(str(x) for x in address.get("line") or ()))
+        if code or uprn:
+            yield Address(uprn, code, line)
+    if not order and uprns:
+        yield Address(uprns[0])
+
+
+@lru_cache(1 << 15)
+def line_key(lines: tuple[str, ...]) -> str:
+    """The numbers and the first telling word of an address: "Flat 3", "10 Mill Street" → 3-10-MILL."""
+    found: list[str] = []
+    for word in folded(" ".join(lines)).split():
+        if word[0].isdigit():
+            found.append(word.lstrip("0"))
+        elif word not in _PLAIN and len(word) > 1:
+            found.append(word)
+            break
+    return "-".join(found[:4])
+
+
+def _uprn(address: Mapping[str, Any]) -> str:
+    """The UPRN of an address, from UK Core's AddressKey or any extension that says it holds one."""
+    for extension in _listed(address, "extension"):
+        inner = list(_listed(extension, "extension"))
+        said = str(extension.get("url") or "") + " ".join(
+            str(c.get("code") or "")
+            for part in inner
+            for c in [part.get("valueCoding") or {}, *_coded(part.get("valueCodeableConcept"))]
+        )
+        if "uprn" not in said.lower():
+            continue
+        for part in (extension, *inner):
+            for value in (
+                part.get("valueString"),
+                part.get("valueIdentifier"),
+                part.get("valueCode"),
+            ):
+                found = uprn(str(value.get("value") if isinstance(value, dict) else value or ""))
+                if found:
+                    return found
+    return ""
+
+
+def _coded(concept: object) -> Iterator[Mapping[str, Any]]:
+    if isinstance(concept, dict):
+        yield from _listed(concept, "coding")
+
+
+def uprn(text: str) -> str:
+    """A property number without leading zeros, "" when it is none."""
+    bare = text.strip().lstrip("0")
+    return bare if re.fullmatch(r"\d{1,12}", bare) else ""
+
+
+# Telecom -----------------------------------------------------------------------------------------
+
+
+def _telecoms(patient: Mapping[str, Any], systems: tuple[str, ...], form: Any) -> Iterator[str]:
+    for telecom in _listed(patient, "telecom"):
+        if telecom.get("system") in systems:
+            value = form(str(telecom.get("value") or "")[:100])
+            if value:
+                yield value
+
+
+def phone(text: str) -> str:
+    """A telephone number in national form, "" when it is too short or one digit over and over."""
+    digits = re.sub(r"\D", "", text.replace("(0)", "") if text.lstrip()[:1] in "+0(" else text)
+    if text.strip().startswith("+44"):
+        digits = "0" + digits[2:].lstrip("0")
+    elif digits.startswith("0044"):
+        digits = "0" + digits[4:].lstrip("0")
+    elif digits.startswith("44") and len(digits) == 12:
+        digits = "0" + digits[2:]
+    elif len(digits) == 10 and digits[0] in "127":
+        digits = "0" + digits
+    return digits if 10 <= len(digits) <= 15 and len(set(digits[-9:])) > 1 else ""
+
+
+_NOBODY = re.compile(
+    r"(no|none|unknown|noreply|no-?reply|no-?email|test|na|n/a|info|admin|enquiries)@.*"
+)
+
+
+def email(text: str) -> str:
+    """An e-mail address folded, without a +tag; "" when it is none or stands for none."""
+    bare = text.strip().casefold()
+    name, at, host = bare.partition("@")
+    name = name.split("+")[0]
+    if not at or not name or "." not in host or " " in bare or _NOBODY.fullmatch(f"{name}@{host}"):
+        return ""
+    return f"{name}@{host}"
+
+
+# Numbers -----------------------------------------------------------------------------------------
+
+
+def _identifiers(
+    patient: Mapping[str, Any], domains: Domains
+) -> tuple[tuple[str, ...], tuple[Number, ...]]:
+    uprns: list[str] = []
+    found: list[Number] = []
+    for said in _listed(patient, "identifier"):
+        system, value = parts(dict(said))
+        identifier = domains.identifier(system, value)
+        domain = domains.of(identifier.system)
+        if domain is None:
+            continue
+        if domain.id == "uprn":
+            uprns.extend(u for u in [uprn(identifier.value)] if u)
+            continue
+        number = _number(said, identifier.system, identifier.value, domain)
+        if number is not None:
+            found.append(number)
+    # Verified ones first, so that the same number said twice counts as verified.
+    best: dict[tuple[str, str], Number] = {}
+    for number in sorted(found, key=lambda n: not n.verified):
+        best.setdefault((number.domain, number.value), number)
+    return tuple(uprns), tuple(best.values())
+
+
+def _number(said: Mapping[str, Any], system: str, value: str, domain: Domain) -> Number | None:
+    """An identifier as it is compared, None when its domain, its form or its use forbids that."""
+    if not domain.of_person or domain.tier == "X" or domain.id in ("tlid", "uprn"):
+        return None
+    form = compared(domain, value)
+    if not form:
+        return None
+    if domain.tier == "C":
+        # The case number of an NHS organisation is told apart by who assigned it.
+        issuer = system.rpartition("/")[2] if domain.prefix else _assigner(said)
+        if domain.id == "mrn" and not issuer:
+            return None
+        return Number(f"{domain.id}/{issuer}", form)
+    return Number(
+        domain.id, form, domain.id == "nhs" and said.get("use") != "old" and _verified(said)
+    )
+
+
+def _assigner(said: Mapping[str, Any]) -> str:
+    assigner = said.get("assigner")
+    identifier = assigner.get("identifier") if isinstance(assigner, dict) else None
+    return str(identifier.get("value") or "") if isinstance(identifier, dict) else ""
+
+
+def _verified(said: Mapping[str, Any]) -> bool:
+    return any(
+        coding.get("code") == VERIFIED and coding.get("system") in STATUSES
+        for extension in _listed(said, "extension")
+        if extension.get("url") == VERIFICATION
+        for coding in _coded(extension.get("valueCodeableConcept"))
+    )
+
+
+_NINO = re.compile(r"[A-Z]{2}\d{6}")
+_PNC = re.compile(r"(\d{2}|\d{4})/?(\d{1,7})([A-Z])")
+_CRO = re.compile(r"(\d{1,6})/(\d{2}[A-Z])")
+
+
+def compared(domain: Domain, value: str) -> str:
+    """The form in which a number is compared; "" when it is malformed, a placeholder or a reason.
+
+    NINO: the first eight, since the suffix drifts. PNC: year of four digits, serial of seven. A UPN
+    whose last character is a letter is temporary and will be replaced: it may agree, but its
+    difference says nothing, so it is kept under its own form (domain digest §1.2, §1.3).
+    """
+    if domain.placeholder(value):
+        return ""
+    bare = re.sub(r"[\s\-.]", "", value.upper())
+    if domain.id == "nino":
+        return bare[:8] if _NINO.fullmatch(bare[:8]) and len(bare) <= 9 else ""
+    if domain.id == "pnc":
+        found = _PNC.fullmatch(bare)
+        return _pnc(*found.groups()) if found else ""
+    if domain.id == "cro":
+        found = _CRO.fullmatch(bare)
+        return f"{found[1].zfill(6)}/{found[2]}" if found else bare
+    if domain.check == "mod11" or domain.id in ("upn", "uln"):
+        return bare if domain.valid(bare) and len(set(bare)) > 1 else ""
+    if domain.tier == "C":
+        return value.strip().upper()
+    return bare if len(set(bare)) > 1 else ""
+
+
+def _pnc(year: str, serial: str, letter: str) -> str:
+    if len(year) == 2:
+        year = ("20" if int(year) <= 38 else "19") + year
+    return f"{year}/{serial.zfill(7)}{letter}"
+
+
+def _seal(patient: Mapping[str, Any]) -> str:
+    meta = patient.get("meta")
+    for label in _listed(meta, "security") if isinstance(meta, dict) else ():
+        if label.get("code") in SEALS and str(label.get("system") or "").endswith("/sensitivity"):
+            return str(label["code"])
+    return ""

@@ -43,7 +43,7 @@ async def test_a_new_domain_is_a_row_of_the_pack(
     with (tmp_path / "pack" / "identifier_domains.csv").open("a") as lines:
         lines.write(
             "food,Food bank member,NS/Id/food-bank/<site>,^F\\d{4}$,none,none,compact,the food bank,site,"
-            "member,person,C,same issuer only,ARC.90,FOOD-,https://food.example/id/|,never,none known\n"
+            "member,person,C,same issuer only,open,ARC.90,FOOD-,https://food.example/id/|,never,none known\n"
         )
     other = Mongo(mongod_uri, prefix=database_prefix + "food_")  # dropped with the module's own
     system = NS + "food-bank/ancoats"

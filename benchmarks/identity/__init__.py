@@ -1,0 +1,1 @@
+"""The population on which the identity manager is measured, and the measures."""

@@ -1,0 +1,682 @@
+"""Whether a record is somebody we know. PURE.
+
+`compare` lays two records side by side and says, in bits, how much speaks for one person; `decide`
+puts a record to the persons that its keys found: join one, bridge two that it shows to be one, ask
+a person, or begin a new one. `holds` asks the same of a record that changed, against its own person.
+
+Deciding has an order that weights never change: sealed identities are no one's candidates; people's
+exclusions beat their inclusions; both beat vetoes; vetoes beat weights (decision 0010).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from math import log2
+from typing import Literal
+
+from pix.likening import (
+    ASPECTS,
+    BORN,
+    HOUSEHOLD,
+    NAME,
+    PLACE,
+    Look,
+    given_agrees,
+    looks,
+    personal_agrees,
+)
+from pix.model import Frequencies, Model
+from pix.names import Likeness, likeness
+from pix.traits import Address, Name, Number, Traits
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One distinct set of traits in a profile and the records that say it. `firm` when it holds to
+    its person by at least the join threshold."""
+
+    records: tuple[str, ...]
+    traits: Traits
+    firm: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What is scored: a person, not a record."""
+
+    person: str
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One line of an explanation: what was compared, how it came out, for how many bits, and what
+    stood on either side. `adjusted` is the part that the frequency of the value made."""
+
+    name: str
+    level: str
+    words: str
+    points: float
+    left: str
+    right: str
+    adjusted: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Veto:
+    """A reason why no weight may join two records. `final`: not even for a person to decide."""
+
+    id: str
+    words: str
+    see: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two records side by side. The weight is the prior plus the points of all fields."""
+
+    weight: float
+    prior: float
+    fields: tuple[Field, ...]
+    vetoes: tuple[Veto, ...]
+
+    @property
+    def probability(self) -> float:
+        """The weight as the chance of one person, from 0 to 1: 2^w / (1 + 2^w)."""
+        power: float = 2.0 ** max(-60.0, min(60.0, self.weight))
+        return power / (1 + power)
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A person that a record was put to. `vetoes` include those of the person's other records."""
+
+    person: str
+    weight: float
+    comparison: Comparison
+    vetoes: tuple[Veto, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a record. `person` is whom it joins, or for a review the likeliest; "" for new.
+    `merged` are the persons that a bridge makes one with `person`. `others` are further persons
+    that it might be: each becomes a possible link and a question. `reason` says why, in words."""
+
+    kind: Literal["join", "bridge", "review", "new"]
+    person: str
+    weight: float
+    margin: float
+    comparison: Comparison | None
+    others: tuple[Rival, ...] = ()
+    merged: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A record that changed still belongs to its person."""
+
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """A record that changed no longer belongs to its person, and why."""
+
+    weight: float
+    vetoes: tuple[Veto, ...]
+    reason: str
+
+
+# Deciding ----------------------------------------------------------------------------------------
+
+
+def decide(
+    record: Traits,
+    profiles: Iterable[Profile],
+    model: Model,
+    frequencies: Frequencies,
+    *,
+    today: date,
+    excluded: Collection[str] = (),
+    included: Collection[str] = (),
+    apart: Collection[tuple[str, str]] = (),
+) -> Decision:
+    """What becomes of a record whose keys found these persons.
+
+    `excluded` and `included` are persons that people said it is not, or is; `apart` are pairs of
+    persons (the smaller first) between whom there is an exclusion. The order of `profiles` does
+    not matter: equal weights fall to the lower person id.
+    """
+    known = [p for p in profiles if p.person not in excluded]
+    chosen = sorted(set(included) - set(excluded))
+    if chosen:
+        return _included(record, chosen, known, model, frequencies, today, apart)
+    if record.sealed:
+        return _new("The identity is sealed: it is no one's candidate.")
+    limit = model.thresholds
+    rivals = [r for p in known if (r := score(record, p, model, frequencies, today)) is not None]
+    rivals.sort(key=lambda r: (-r.weight, r.person))
+    free = [r for r in rivals if not r.vetoes and r.weight >= limit.join]
+    if not free:
+        return _asked(rivals, limit.review)
+    best = free[0]
+    rest = tuple(r for r in rivals if r is not best and r.weight >= limit.review)
+    if len(free) == 1:
+        runner = next((r.weight for r in rivals if r is not best and not r.vetoes), None)
+        margin = best.weight - runner if runner is not None else best.weight
+        if margin >= limit.margin:
+            asked = tuple(r for r in rest if not r.vetoes)
+            return Decision("join", best.person, best.weight, margin, best.comparison, asked)
+        return Decision(
+            "review", best.person, best.weight, margin, best.comparison, (best, *rest),
+            reason="Another person fits nearly as well.",
+        )  # fmt: skip
+    by_person = {p.person: p for p in known}
+    merged = _bridged(free, by_person, model, frequencies, today, apart)
+    left = [r for r in free[1:] if r.person not in merged]
+    margin = best.weight - (left[0].weight if left else 0)
+    if left and margin < limit.margin:
+        return Decision(
+            "review", best.person, best.weight, margin, best.comparison, (best, *rest),
+            reason="Two persons fit alike, and they cannot be one.",
+        )  # fmt: skip
+    others = tuple(r for r in rest if r.person not in merged and not r.vetoes)
+    if merged:
+        return Decision(
+            "bridge", best.person, best.weight, margin, best.comparison, others, merged,
+            "It shows that these persons are one.",
+        )  # fmt: skip
+    return Decision("join", best.person, best.weight, margin, best.comparison, others)
+
+
+def _new(reason: str, rivals: Sequence[Rival] = ()) -> Decision:
+    best = rivals[0] if rivals else None
+    return Decision(
+        "new", "", best.weight if best else 0, 0, best.comparison if best else None, reason=reason
+    )
+
+
+def _asked(rivals: Sequence[Rival], review: float) -> Decision:
+    """Nobody can be joined: a question where someone comes near, else a new person."""
+    asked = tuple(r for r in rivals if r.weight >= review and _doubtful(r))
+    if not asked:
+        return _new("Nobody comes near enough.", rivals)
+    best = asked[0]
+    margin = best.weight - asked[1].weight if len(asked) > 1 else best.weight
+    why = (
+        "; ".join(v.words for v in best.vetoes) or "It may be this person, but that is not certain."
+    )
+    return Decision("review", best.person, best.weight, margin, best.comparison, asked, reason=why)
+
+
+def _doubtful(rival: Rival) -> bool:
+    """Whether a veto leaves anything to ask: some say plainly that these are two people."""
+    return all(v.id not in _PLAIN for v in rival.vetoes)
+
+
+def _included(
+    record: Traits,
+    chosen: Sequence[str],
+    known: Sequence[Profile],
+    model: Model,
+    frequencies: Frequencies,
+    today: date,
+    apart: Collection[tuple[str, str]],
+) -> Decision:
+    """People said whose it is: several of them become one, unless people also said that they are not."""
+    first = chosen[0]
+    merged = tuple(p for p in chosen[1:] if _pair(first, p) not in apart)
+    mine = next((p for p in known if p.person == first), None)
+    rival = score(record, mine, model, frequencies, today) if mine else None
+    return Decision(
+        "bridge" if merged else "join", first, rival.weight if rival else 0, 0,
+        rival.comparison if rival else None, merged=merged, reason="A person decided this.",
+    )  # fmt: skip
+
+
+def _pair(one: str, other: str) -> tuple[str, str]:
+    return (one, other) if one < other else (other, one)
+
+
+def _bridged(
+    free: Sequence[Rival],
+    profiles: dict[str, Profile],
+    model: Model,
+    frequencies: Frequencies,
+    today: date,
+    apart: Collection[tuple[str, str]],
+) -> tuple[str, ...]:
+    """The persons that become one with the best, when the record shows that they are: it fits all of
+    them well beyond joining, and nothing between their own records speaks against it."""
+    limit = model.thresholds.bridge
+    best = free[0]
+    if best.weight < limit:
+        return ()
+    merged: list[str] = []
+    for rival in free[1:]:
+        together = [best.person, *merged]
+        if rival.weight < limit or any(_pair(p, rival.person) in apart for p in together):
+            continue
+        if all(
+            compatible(profiles[p], profiles[rival.person], model, frequencies, today)
+            for p in together
+        ):
+            merged.append(rival.person)
+    return tuple(merged)
+
+
+def compatible(
+    one: Profile, other: Profile, model: Model, frequencies: Frequencies, today: date
+) -> bool:
+    """Whether two persons could be one: their NHS numbers are not disjoint, and their closest records
+    raise no veto."""
+    left, right = _nhs_numbers(one), _nhs_numbers(other)
+    if left and right and left.isdisjoint(right):
+        return False
+    best, found = None, None
+    for a in one.members:
+        for b in other.members:
+            seen = looks(a.traits, b.traits)
+            weight = weigh(seen, model, frequencies)
+            if best is None or weight > best:
+                best, found = weight, (a.traits, b.traits, seen)
+    return found is None or not vetoes(*found, today)
+
+
+def _nhs_numbers(profile: Profile) -> set[str]:
+    return {n.value for m in profile.members for n in m.traits.numbers if n.domain == "nhs"}
+
+
+# Scoring -----------------------------------------------------------------------------------------
+
+
+def score(
+    record: Traits, profile: Profile, model: Model, frequencies: Frequencies, today: date
+) -> Rival | None:
+    """A record against a person: its weight with the closest of that person's records, and the
+    vetoes of that pair and of the cluster. None when it cannot even be asked about."""
+    if any(m.traits.sealed for m in profile.members):
+        return None
+    floor = model.thresholds.review
+    best, closest, seen = floor, None, None
+    every: list[tuple[Member, tuple[Look, ...], float]] = []
+    for member in profile.members:
+        found = looks(record, member.traits)
+        weight = weigh(found, model, frequencies)
+        every.append((member, found, weight))
+        if weight >= best and (closest is None or weight > best):
+            best, closest, seen = weight, member, found
+    if closest is None or seen is None:
+        return None
+    own = vetoes(record, closest.traits, seen, today)
+    others = _of_cluster(record, every, closest, today)
+    named = {v.id for v in own}
+    every_veto = (*own, *(v for v in others if v.id not in named))
+    comparison = explain(seen, own, model, frequencies)
+    return Rival(profile.person, best, comparison, every_veto)
+
+
+def _of_cluster(
+    record: Traits,
+    every: Sequence[tuple[Member, tuple[Look, ...], float]],
+    closest: Member,
+    today: date,
+) -> tuple[Veto, ...]:
+    """The vetoes of the person's other records. Another NHS number always counts; every other veto
+    only from a record that firmly belongs and is not alone in what it says (digest §4.5)."""
+    found: dict[str, Veto] = {}
+    agreed = any(personal_agrees(seen) for _, seen, _ in every)
+    for member, seen, _ in every:
+        if member is closest:
+            continue
+        for veto in vetoes(record, member.traits, seen, today):
+            told = member.firm and veto.id in _CONFIRMED and _repeated(member, every)
+            if not agreed and (veto.id == "nhs" or told):
+                found.setdefault(veto.id, veto)
+    return tuple(found.values())
+
+
+def _repeated(member: Member, every: Sequence[tuple[Member, tuple[Look, ...], float]]) -> bool:
+    """Whether a second record of the person says the same given name."""
+    if len(member.records) > 1:
+        return True
+    mine = member.traits.names[0].given if member.traits.names else ""
+    return any(
+        other is not member
+        and any(
+            likeness(mine, name.given) >= Likeness.NEAR for name in other.traits.names if name.given
+        )
+        for other, _, _ in every
+    )
+
+
+def weigh(found: Sequence[Look], model: Model, frequencies: Frequencies) -> float:
+    """The weight of what the aspects found, in bits, the prior included."""
+    points = [_points(place, look, model, frequencies) for place, look in enumerate(found)]
+    return model.prior(frequencies) + sum(points) - _excess(found, points, model)
+
+
+def _points(place: int, look: Look, model: Model, frequencies: Frequencies) -> float:
+    if look.level < 0:
+        return 0.0
+    points = model.points[place][look.level]
+    if place == 0 or ASPECTS[place].levels[look.level].counted:
+        return points + _adjustment(place, look, model, frequencies)
+    return points
+
+
+def _adjustment(place: int, look: Look, model: Model, frequencies: Frequencies) -> float:
+    """What the frequency of the agreeing value adds or takes: "Mohammed Khan" says less than a rare
+    name, a hostel less than a house (digest §4.4)."""
+    level = ASPECTS[place].levels[look.level]
+    if level.counted:
+        people = max(frequencies.people, model.people)
+        typical = model.typical[level.counted]
+        sharing = frequencies.shared.get(_shared_key(level.counted, look), typical)
+        return log2(people / max(sharing, typical))
+    if place:
+        return 0.0
+    bits = 0.0
+    if level.given and look.given:
+        common = max(
+            frequencies.given.get(look.given[0], 0), frequencies.given.get(look.given[1], 0)
+        )
+        bits += level.given * log2(model.mean["given"] / max(common, model.floor))
+    if level.family and look.family:
+        common = max(
+            frequencies.surname.get(look.family[0], 0), frequencies.surname.get(look.family[1], 0)
+        )
+        bits += level.family * log2(model.mean["surname"] / max(common, model.floor))
+    return bits
+
+
+def _shared_key(kind: str, look: Look) -> str:
+    """The key under which the people who share a value are counted."""
+    value = look.left
+    if isinstance(value, Address):
+        return f"u|{value.uprn}" if kind == "dwelling" and value.uprn else f"p|{value.postcode}"
+    return f"t|{value}" if kind == "phone" else f"e|{value}"
+
+
+def _excess(found: Sequence[Look], points: Sequence[float], model: Model) -> float:
+    """What address and telecom give beyond their cap: they say who lives together, so when neither
+    given name nor personal number agrees they say little about who it is (digest §4.4)."""
+    given = max(0.0, sum(points[p] for p in HOUSEHOLD))
+    limit = model.thresholds
+    if given <= limit.strangers:
+        return 0.0
+    known = given_agrees(found[0]) or personal_agrees(found)
+    return max(0.0, given - (limit.household if known else limit.strangers))
+
+
+def compare(
+    a: Traits, b: Traits, model: Model, frequencies: Frequencies, *, today: date
+) -> Comparison:
+    """Two records side by side, with every field's points and every veto; symmetric but for which
+    side is left."""
+    found = looks(a, b)
+    return explain(found, vetoes(a, b, found, today), model, frequencies)
+
+
+def explain(
+    found: Sequence[Look], against: tuple[Veto, ...], model: Model, frequencies: Frequencies
+) -> Comparison:
+    """What the aspects found, as a steward reads it."""
+    fields: list[Field] = []
+    points = [_points(place, look, model, frequencies) for place, look in enumerate(found)]
+    for place, look in enumerate(found):
+        if look.level < 0:
+            continue
+        aspect = ASPECTS[place]
+        level = aspect.levels[look.level]
+        counts = place == 0 or bool(level.counted)
+        adjusted = _adjustment(place, look, model, frequencies) if counts else 0.0
+        fields.append(
+            Field(
+                aspect.title,
+                level.id,
+                level.words,
+                points[place],
+                shown(look.left),
+                shown(look.right),
+                adjusted,
+            )
+        )
+    excess = _excess(found, points, model)
+    if excess:
+        words = "people of one household share address and telephone, so these count only so far"
+        fields.append(Field("Household", "cap", words, -excess, "", ""))
+    prior = model.prior(frequencies)
+    return Comparison(prior + sum(points) - excess, prior, tuple(fields), against)
+
+
+def shown(value: object) -> str:
+    """A compared value as a steward reads it."""
+    if isinstance(value, Name):
+        return " ".join((value.given, *value.middle, " ".join(value.family))).strip()
+    if isinstance(value, Address):
+        return " ".join(v for v in (value.line, value.postcode, value.uprn) if v)
+    if isinstance(value, Number):
+        return value.value + (" (verified)" if value.verified else "")
+    if isinstance(value, tuple):
+        return " ".join(str(v) for v in value)
+    return "" if value is None else str(value)
+
+
+# Vetoes ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    veto: Veto
+    holds: Callable[[Traits, Traits, Sequence[Look], date], bool]
+
+
+_EXACT = (BORN["exact"], BORN["exact_vague"])
+_SURNAME_ONLY = (NAME["family_only"], NAME["family_only_near"])
+_FULL_NAME = (NAME["both"], NAME["swapped"])
+_DIFFERS = (NAME["family_only"], NAME["family_only_near"], NAME["other"])
+_GIVEN_ONLY = (NAME["given_only"], NAME["given_only_near"])
+
+
+def _level(found: Sequence[Look], aspect: str) -> int:
+    return found[PLACE[aspect]].level
+
+
+def _nhs_differs(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
+    level = _level(found, "nhs")
+    if level == 2:
+        # Twins have neighbouring numbers: a slip is believed only if all else is the same.
+        return not (_level(found, "name") == 0 and _level(found, "born") in _EXACT)
+    return level == 3
+
+
+def _number_differs(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
+    differs = _level(found, "upn") == 1 or _level(found, "nino") == 1
+    return differs and not _strong(found)
+
+
+def _strong(found: Sequence[Look]) -> bool:
+    """An agreeing NHS number, NINO, UPN, PNC or CRO."""
+    return _level(found, "nhs") in (0, 1) or any(
+        _level(found, number) == 0 for number in ("nino", "upn", "pnc", "cro")
+    )
+
+
+def _twins(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
+    if _level(found, "born") not in _EXACT or personal_agrees(found):
+        return False
+    name = found[0]
+    if name.level not in _DIFFERS or not _both_given(name):
+        return False
+    return name.level in _SURNAME_ONLY or any(
+        found[p].level == 0 or (p == PLACE["address"] and found[p].level == 1) for p in HOUSEHOLD
+    )
+
+
+def _both_given(look: Look) -> bool:
+    left, right = look.left, look.right
+    return isinstance(left, Name) and isinstance(right, Name) and bool(left.given and right.given)
+
+
+def _generations(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
+    if _level(found, "born") != BORN["far"]:
+        return False
+    return not (_strong(found) and found[0].level in _FULL_NAME)
+
+
+def _childs_surname(a: Traits, b: Traits, found: Sequence[Look], today: date) -> bool:
+    if found[0].level not in _GIVEN_ONLY or _level(found, "nhs") in (0, 1):
+        return False
+    # A UPN may be kept across an adoption, so it does not count here.
+    return any(_under_age(born, today) for born in (*a.born[:1], *b.born[:1]))
+
+
+def _under_age(born: str, today: date) -> bool:
+    return f"{int(born[:4]) + 18:04d}{born[4:]}" > today.isoformat()
+
+
+def _surname_alone(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
+    alone = found[0].level in _SURNAME_ONLY or found[0].level == NAME["other"]
+    born = _level(found, "born")
+    return alone and born >= 0 and born not in _EXACT and not personal_agrees(found)
+
+
+def _unnamed(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
+    if found[0].level != NAME["no_given"] or personal_agrees(found):
+        return False
+    near = any(found[p].level == 0 for p in HOUSEHOLD)
+    return not (_level(found, "born") in _EXACT and near)
+
+
+def _number_alone(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
+    if not personal_agrees(found):
+        return False
+    born = _level(found, "born")
+    name_differs = found[0].level < 0 or found[0].level in (*_DIFFERS,)
+    born_differs = born < 0 or born > BORN["one_part"]
+    return name_differs and born_differs
+
+
+def _sealed(a: Traits, b: Traits, _found: Sequence[Look], _today: date) -> bool:
+    return bool(a.sealed or b.sealed)
+
+
+_RULES = (
+    _Rule(Veto("sealed", "A sealed identity is no one's candidate", "domain digest §1.6 P1–P3"), _sealed),
+    _Rule(Veto("nhs", "The NHS numbers differ", "matching digest §4.5, §6.5"), _nhs_differs),
+    _Rule(Veto("number", "The pupil or National Insurance numbers differ", "matching digest §4.5"),
+          _number_differs),
+    _Rule(Veto("twin", "Born on one day, with one surname or address, but other given names: perhaps twins",
+               "matching digest §4.5; domain digest §1.5"), _twins),
+    _Rule(Veto("generations", "Born more than two years apart: perhaps parent and child",
+               "matching digest §4.5"), _generations),
+    _Rule(Veto("child", "A child of whom only the given name agrees", "matching digest §4.5"),
+          _childs_surname),
+    _Rule(Veto("surname", "The given name does not agree, nor does the birth date", "matching digest §4.5"),
+          _surname_alone),
+    _Rule(Veto("unnamed", "A child without a name yet needs a number, or birth date and home",
+               "matching digest §4.4"), _unnamed),
+    _Rule(Veto("number_alone", "A number agrees, but neither name nor birth date does",
+               "matching digest §4.5, §6.4"), _number_alone),
+)  # fmt: skip
+# Vetoes that leave nothing to ask, and those that other records of the person may raise.
+_PLAIN = frozenset({"sealed", "twin", "generations", "surname"})
+_CONFIRMED = frozenset({"twin", "number", "generations"})
+
+
+def vetoes(a: Traits, b: Traits, found: Sequence[Look], today: date) -> tuple[Veto, ...]:
+    """Every reason against joining two records, whatever they weigh."""
+    return tuple([rule.veto for rule in _RULES if rule.holds(a, b, found, today)])
+
+
+# Holding -----------------------------------------------------------------------------------------
+
+
+def holds(
+    record: Traits,
+    rest: Profile,
+    model: Model,
+    frequencies: Frequencies,
+    *,
+    today: date,
+    included: bool = False,
+    excluded: bool = False,
+) -> Stay | Leave:
+    """Whether a record that changed still belongs to the rest of its person (fracture, digest §4.6).
+
+    Leaving needs more than joining lacked: the weight below `fracture`, or a veto. `included` and
+    `excluded` say that people tied it to one of the rest, or parted it from one.
+    """
+    if excluded:
+        return Leave(0, (), "A person said that they are two.")
+    if included or not rest.members:
+        return Stay(0)
+    if record.sealed or any(m.traits.sealed for m in rest.members):
+        return Leave(0, (_RULES[0].veto,), _RULES[0].veto.words)
+    low = model.thresholds.fracture
+    best: tuple[float, Traits, tuple[Look, ...]] | None = None
+    every = []
+    for member in rest.members:
+        seen = looks(record, member.traits)
+        weight = weigh(seen, model, frequencies)
+        every.append((member, seen, weight))
+        if best is None or weight > best[0]:
+            best, closest = (weight, member.traits, seen), member
+    assert best is not None  # noqa: S101 - there is at least one member
+    weight, traits, seen = best
+    against = (*vetoes(record, traits, seen, today), *_of_cluster(record, every, closest, today))
+    if against:
+        return Leave(weight, against, "; ".join(dict.fromkeys(v.words for v in against)))
+    if weight < low:
+        return Leave(weight, (), "Too little agrees with the other records of this person.")
+    return Stay(weight)
+
+
+def valid(
+    profile: Profile,
+    model: Model,
+    frequencies: Frequencies,
+    *,
+    today: date,
+    tied: Collection[tuple[str, str]] = (),
+    parted: Collection[tuple[str, str]] = (),
+) -> tuple[tuple[str, ...], ...]:
+    """The groups of records into which a person falls: one when it is whole.
+
+    Members hold together that reach `fracture` without a veto, and records that people `tied`;
+    a pair that they `parted` gives no edge. Each group is sorted, the largest comes first.
+    """
+    members = profile.members
+    group = list(range(len(members)))
+
+    def root(i: int) -> int:
+        while group[i] != i:
+            i = group[i]
+        return i
+
+    of = {record: i for i, member in enumerate(members) for record in member.records}
+    forbidden = {frozenset((of[a], of[b])) for a, b in parted if a in of and b in of}
+    wanted = {frozenset((of[a], of[b])) for a, b in tied if a in of and b in of} - forbidden
+    for i, one in enumerate(members):
+        for j in range(i + 1, len(members)):
+            pair = frozenset((i, j))
+            if pair in forbidden or root(i) == root(j):
+                continue
+            if pair in wanted or _edge(one.traits, members[j].traits, model, frequencies, today):
+                group[root(j)] = root(i)
+    found: dict[int, list[str]] = {}
+    for i, member in enumerate(members):
+        found.setdefault(root(i), []).extend(member.records)
+    return tuple(sorted((tuple(sorted(g)) for g in found.values()), key=lambda g: (-len(g), g)))
+
+
+def _edge(a: Traits, b: Traits, model: Model, frequencies: Frequencies, today: date) -> bool:
+    seen = looks(a, b)
+    if weigh(seen, model, frequencies) < model.thresholds.fracture:
+        return False
+    return not vetoes(a, b, seen, today)

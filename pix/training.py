@@ -1,0 +1,120 @@
+"""Estimating a model from records whose people are known. PURE.
+
+m is counted over pairs of records of one person, u over random pairs of people: never from households
+without labels, for there "surname and address" passes for identity (matching digest §6.2). What chance
+agreement of a number is worth is set by hand: nobody has data enough to see one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from random import Random
+from typing import Any
+
+from pix.likening import ASPECTS, levels
+from pix.model import tallied
+from pix.traits import Traits
+
+# How often two different people have the same number by mistake (matching digest §4.4).
+CHANCE: Mapping[tuple[str, str], float] = {
+    ("nhs", "verified"): 1e-7,
+    ("nhs", "same"): 1e-5,
+    ("upn", "same"): 1e-6,
+    ("nino", "same"): 1e-6,
+    ("pnc", "same"): 1e-6,
+    ("cro", "same"): 1e-6,
+    ("others", "same"): 1e-6,
+    ("local", "same"): 1e-5,
+}
+# Of one large person no more pairs are counted than this, so that nobody outweighs the rest.
+MOST_PAIRS = 15
+# A level that was never seen is taken to be this rare.
+LEAST = 0.4
+
+Counts = tuple[Counter[int], ...]
+
+
+def matched_pairs(
+    persons: Iterable[Sequence[Traits]], dice: Random
+) -> Iterable[tuple[Traits, Traits]]:
+    """Pairs of records of one person, for m."""
+    for held in persons:
+        pairs = list(combinations(held, 2))
+        yield from pairs if len(pairs) <= MOST_PAIRS else dice.sample(pairs, MOST_PAIRS)
+
+
+def random_pairs(
+    persons: Sequence[Sequence[Traits]], count: int, dice: Random
+) -> Iterable[tuple[Traits, Traits]]:
+    """Pairs of records of two people drawn at random, for u."""
+    for _ in range(count):
+        one, other = dice.randrange(len(persons)), dice.randrange(len(persons))
+        if one != other:
+            yield dice.choice(persons[one]), dice.choice(persons[other])
+
+
+def counted(pairs: Iterable[tuple[Traits, Traits]]) -> Counts:
+    """How often each level of each aspect was found."""
+    found: Counts = tuple(Counter() for _ in ASPECTS)
+    for a, b in pairs:
+        for counter, level in zip(found, levels(a, b), strict=True):
+            if level >= 0:
+                counter[level] += 1
+    return found
+
+
+def shares(counts: Counts) -> dict[str, dict[str, float]]:
+    """Counts as shares of the pairs in which the aspect said anything, never quite nought."""
+    made: dict[str, dict[str, float]] = {}
+    for aspect, counter in zip(ASPECTS, counts, strict=True):
+        total = sum(counter.values()) + LEAST * len(aspect.levels)
+        made[aspect.id] = {
+            level.id: (counter[place] + LEAST) / total for place, level in enumerate(aspect.levels)
+        }
+    return made
+
+
+def trained(
+    persons: Sequence[Sequence[Traits]],
+    settings: Mapping[str, Any],
+    *,
+    version: str,
+    dice: Random,
+    randoms: int = 2_000_000,
+) -> dict[str, Any]:
+    """A model as JSON: levels from these people, thresholds and the rest of `settings` as they are."""
+    m = shares(counted(matched_pairs(persons, dice)))
+    u = shares(counted(random_pairs(persons, randoms, dice)))
+    names: dict[str, Counter[str]] = {"given": Counter(), "surname": Counter()}
+    for held in persons:
+        for key in tallied(held):
+            kind, _, value = key.partition("|")
+            if kind in names:
+                names[kind][value] += 1
+    people = len(persons)
+    return {
+        **settings,
+        "version": version,
+        "people": people,
+        "mean": {k: _round(sum((n / people) ** 2 for n in c.values())) for k, c in names.items()},
+        "levels": {
+            aspect.id: {
+                level.id: {
+                    "m": _round(m[aspect.id][level.id]),
+                    "u": _round(CHANCE.get((aspect.id, level.id), u[aspect.id][level.id])),
+                }
+                for level in aspect.levels
+            }
+            for aspect in ASPECTS
+        },
+        "common": {
+            kind: {v: _round(n / people) for v, n in counter.most_common(400) if n / people > 2e-4}
+            for kind, counter in names.items()
+        },
+    }
+
+
+def _round(share: float) -> float:
+    return float(f"{share:.3g}")

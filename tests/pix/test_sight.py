@@ -1,0 +1,179 @@
+"""Identifiers that a caller may not see are neither told nor shown nor found by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from chassis.call import Caller
+from tests.pix.makers import (
+    BASE,
+    COUNCIL,
+    HOSPITAL,
+    NHS,
+    NS,
+    TRUST,
+    Pix,
+    identifier,
+    identifiers,
+    nhs_number,
+    patient,
+    patients,
+)  # fmt: skip
+
+PNC, UPN, VICTIM, FORMER = NS + "pnc", NS + "upn", NS + "victim-support-id", NS + "upn-former"
+NUMBER = nhs_number(9501)
+GP = Caller(
+    client_id="gp", scope="system/Patient.rs", role="R-GP", purpose="P-CARE", organisation="P99000"
+)
+TEACHER = Caller(
+    client_id="school", scope="system/Patient.rs", role="R-TCH", purpose="P-EYRS",
+    organisation="URN999000",
+)  # fmt: skip
+POLICE = Caller(
+    client_id="police", scope="system/Patient.rs", role="R-POL", purpose="P-LEP", organisation="GMP"
+)
+PLAIN = Caller(client_id="plain", scope="system/Patient.rs")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", autouse=True)
+async def ada(service: Pix) -> Mapping[str, str]:
+    """Ada, known to a hospital, the police and her school by one verified NHS number."""
+    name = [{"family": "Seenonly", "given": ["Ada"]}]
+    made = {}
+    for system, value in ((TRUST, "H9501"), (PNC, "02/73319Z"), (UPN, "B801200005001")):
+        body = patient(system, value, nhs=NUMBER, name=name)
+        if system == TRUST:
+            body["identifier"] += [
+                identifier(VICTIM, "VS-9501"),
+                identifier(FORMER, "X352999918001"),
+            ]
+        fed = await service.feed(body)
+        assert fed.status_code == 201, fed.text
+        made[system] = fed.json()["id"]
+    return made
+
+
+async def systems(pix: Pix, query: str) -> list[set[str]]:
+    answer = await pix.http.get(f"/Patient?{query}")
+    assert answer.status_code == 200, answer.text
+    bundle = answer.json()
+    assert bundle["total"] == len(bundle.get("entry", []))
+    return [{i["system"] for i in e["resource"]["identifier"]} for e in bundle.get("entry", [])]
+
+
+@pytest.mark.parametrize(
+    ("caller", "told"),
+    [
+        (GP, set()), (PLAIN, {(TRUST, "H9501")}), (POLICE, set()),
+    ],
+)  # fmt: skip
+async def test_a_cross_reference_tells_what_the_caller_may_see(
+    pix: Pix, caller: Caller, told: set[tuple[str, str]]
+) -> None:
+    pix.caller = caller
+    answer = await pix.ask(NHS, NUMBER)
+    if caller is POLICE:  # which may not see NHS numbers
+        assert answer.status_code == 404
+        answer = await pix.ask(PNC, "2002/0073319Z")
+    assert answer.status_code == 200
+    assert set(identifiers(answer.json())) == told
+
+
+async def test_a_record_at_the_police_is_not_even_counted(pix: Pix, ada: Mapping[str, str]) -> None:
+    everything = patients((await pix.ask(NHS, NUMBER)).json())
+    pix.caller = GP
+    answer = await pix.ask(NHS, NUMBER)
+    assert set(everything) - set(patients(answer.json())) == {f"{BASE}/Patient/{ada[PNC]}"}
+    assert (await pix.http.get(f"/Patient/{ada[PNC]}")).status_code == 404
+    assert (await pix.http.get(f"/Patient/{ada[PNC]}/_history")).status_code == 404
+    assert (await pix.ask(BASE, f"Patient/{ada[PNC]}")).status_code == 404
+    assert len(await systems(pix, "family=seenonly")) == 2
+    pix.caller = POLICE
+    assert len(await systems(pix, "family=seenonly")) == 3
+
+
+@pytest.mark.parametrize("target", [PNC, UPN, NS + "nino"])
+async def test_a_hidden_target_is_answered_as_if_nobody_had_such_numbers(
+    pix: Pix, target: str
+) -> None:
+    pix.caller = GP
+    answer = await pix.ask(NHS, NUMBER, target)
+    assert answer.json() == {"resourceType": "Parameters"}
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_hidden_number_is_like_one_that_nobody_has(pix: Pix, known: bool) -> None:
+    value = "2002/0073319Z" if known else "2002/0073320A"
+    pix.caller = GP
+    asked = await pix.ask(PNC, value)
+    assert asked.status_code == 404
+    assert (
+        asked.json()["issue"][0]["diagnostics"] == "sourceIdentifier Patient Identifier not found"
+    )
+    for query in (f"identifier={PNC}%7C{value}", f"identifier={value}", f"identifier={PNC}%7C"):
+        assert await systems(pix, query) == []
+    both = await systems(pix, f"identifier={PNC}%7C{value},{NHS}%7C{NUMBER}")
+    assert len(both) == 2
+    without = await systems(pix, f"identifier:not={PNC}%7C{value}&family=seenonly")
+    assert len(without) == 2
+    unknown = await pix.ask("urn:oid:1.2.3", value)
+    assert unknown.status_code == 400
+
+
+async def test_a_value_without_its_domain_finds_what_the_caller_may_see(
+    pix: Pix, ada: Mapping[str, str]
+) -> None:
+    pix.caller = TEACHER
+    assert len(await systems(pix, "identifier=B801200005001")) == 1
+    assert await systems(pix, f"identifier={NUMBER}") == []
+    pix.caller = GP
+    assert await systems(pix, "identifier=B801200005001") == []
+    assert len(await systems(pix, f"identifier={NUMBER}")) == 2
+    pix.caller = POLICE
+    assert await systems(pix, f"identifier={NUMBER}") == []
+
+
+async def test_reads_searches_and_histories_show_what_the_caller_may_see(
+    pix: Pix, ada: Mapping[str, str]
+) -> None:
+    def shown(answer: Any) -> set[str]:
+        return {i["system"] for i in answer.json()["identifier"]}
+
+    url = f"/Patient/{ada[TRUST]}"
+    assert shown(await pix.http.get(url)) == {TRUST, NHS, VICTIM}
+    pix.caller = GP
+    assert shown(await pix.http.get(url)) == {NHS}
+    history = (await pix.http.get(url + "/_history")).json()
+    for entry in history["entry"]:
+        assert {i["system"] for i in entry["resource"]["identifier"]} == {NHS}
+        version = entry["resource"]["meta"]["versionId"]
+        assert shown(await pix.http.get(f"{url}/_history/{version}")) == {NHS}
+    pix.caller = TEACHER
+    found = await systems(pix, "family=seenonly")
+    assert sorted(map(sorted, found)) == [[UPN], ["urn:ietf:rfc:3986"]]
+    pix.caller = replace(PLAIN, organisation="RM3")
+    assert shown(await pix.http.get(url)) == {TRUST, NHS}
+
+
+async def test_a_source_sees_the_numbers_of_the_domain_it_feeds(pix: Pix) -> None:
+    await pix.near.assign(VICTIM, "support")
+    pix.caller = Caller(client_id="support", scope="system/*.cruds")
+    made = await pix.feed(patient(VICTIM, "VS-9600", nhs=nhs_number(9601)))
+    assert made.status_code == 201
+    assert await pix.others(NHS, nhs_number(9601)) == [(VICTIM, "VS-9600")]
+    pix.caller = PLAIN
+    assert (await pix.ask(NHS, nhs_number(9601))).status_code == 404
+
+
+async def test_a_council_sees_its_own_numbers_and_not_anothers(pix: Pix) -> None:
+    await pix.feed(patient(COUNCIL, "9700001", nhs=nhs_number(9701)))
+    await pix.feed(patient(HOSPITAL, "R9701", nhs=nhs_number(9701)))
+    pix.caller = replace(PLAIN, organisation="352/E08000003")
+    assert await pix.others(NHS, nhs_number(9701)) == [(COUNCIL, "9700001")]
+    pix.caller = replace(PLAIN, organisation="355")
+    assert await pix.others(NHS, nhs_number(9701)) == []
