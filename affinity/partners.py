@@ -30,8 +30,9 @@ class Sender:
     """One system that may speak to the HL7 v2 door.
 
     `client`, `organisation`, `role` and `purpose` are what a token says of a registered client: they
-    decide whose domains it may feed and which numbers it is shown. `transactions` are the IHE transactions it may use. `domain` is the authority of its
-    numbers when a message names none, `national` that of PID-19 (none: PID-19 is not read).
+    decide whose domains it may feed and which numbers it is shown. `transactions` are the IHE
+    transactions it may use. `domain` is the authority of its numbers when a message names none,
+    `national` that of PID-19 (none: PID-19 is not read).
     `certificate` is the common name or the SHA-256 fingerprint of its client certificate; empty: any
     certificate of the trusted authority.
     """

@@ -4,6 +4,7 @@
     ITI-83   crossreference.py
     ITI-78   demographics.py
     who()    near.py             what neighbours ask
+    ITI-8 ITI-9 ITI-10 ITI-21 ITI-30   hl7v2/   the same over HL7 v2 (docs/hl7v2.md)
 
 What may happen to a record, whichever door it comes through: acts.py. Pure thinking: identifiers.py,
 claims.py, joining.py, showing.py, cards.py, events.py. Store: people.py; one transaction over it:
@@ -26,12 +27,13 @@ from chassis.settings import Settings
 from pix.crossreference import CrossReference
 from pix.demographics import Demographics
 from pix.feed import Feed
+from pix.hl7v2 import opening
 from pix.identifiers import Domains
 from pix.near import Neighbour
 from pix.people import DATABASE, People
 from pix.sight import Sights
 from pix.sources import Sources
-from standards import pdqm, pixm
+from standards import balp, pdqm, pixm
 from standards.rows import Transaction
 
 ROWS: tuple[Transaction, ...] = (*pixm.TRANSACTIONS, *pdqm.TRANSACTIONS)
@@ -48,14 +50,22 @@ _INDEXES = (
     IndexModel([("at", 1), ("_id", 1)], name="search__lastUpdated"),
 )
 
+_PLAIN = balp.Vocabulary()
+
 
 @asynccontextmanager
 async def open_service(
-    settings: Settings, mongo: Mongo, pack: Pack, *, audit: Writer
+    settings: Settings,
+    mongo: Mongo,
+    pack: Pack,
+    *,
+    audit: Writer,
+    words: balp.Vocabulary = _PLAIN,
 ) -> AsyncIterator[Service]:
     """Open the service; its near object is `pix.near.Neighbour`, with `who` and `assign`.
 
-    `pack` says which identifier domains exist; `audit` makes AuditEvents durable.
+    `pack` says which identifier domains exist; `audit` makes AuditEvents durable, `words` are the code
+    systems that they name roles and purposes by.
     """
     domains = Domains(pack, settings.fhir_base)
     people = People(mongo, domains)
@@ -66,7 +76,11 @@ async def open_service(
     crossing = CrossReference(people, domains, sights)
     demographics = Demographics(people, domains, sights)
     near = Neighbour(people, crossing, sources)
-    async with Forwarder(mongo, DATABASE, audit):
+    door = opening.opened(
+        settings, people=people, sources=sources, crossing=crossing, sights=sights, audit=audit,
+        words=words,
+    )  # fmt: skip
+    async with Forwarder(mongo, DATABASE, audit), door:
         yield Service(
             "pix",
             (

@@ -129,7 +129,11 @@ FEED_AUDIT: Mapping[tuple[str, str], AuditPattern] = {
     for action in _ACTIONS
 }
 ITI_9_AUDIT = _audit("ITI-9", "PIX Query", "E", ("query", "patient"), "ITI TF-2a 3.9.5.1")
-ITI_10_AUDIT = _audit("ITI-10", "PIX Update Notification", "U", ("patient",), "ITI TF-2a 3.10.5.1")
+# We are the source here: the roles of the two sides change about.
+ITI_10_AUDIT = AuditPattern(
+    _RECORD, "U", ((ITI, "ITI-10", "PIX Update Notification"),), "110152", "110153", None,
+    ("patient",), see="ITI TF-2a 3.10.5.1",
+)  # fmt: skip
 ITI_21_AUDIT = _audit(
     "ITI-21", "Patient Demographics Query", "E", ("query", "patient"), "ITI TF-2a 3.21.5.1"
 )

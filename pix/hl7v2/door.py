@@ -86,6 +86,12 @@ class Door:
             await stack.enter_async_context(self._room)
             return await self._served(visit, faults)
 
+    async def refuse_length(self, began: bytes, limit: int, peer: Peer) -> bytes:
+        """The refusal of a message that is longer than is taken; `began` are its first bytes."""
+        message, _ = read(began.partition(b"\r")[0])
+        words = f"A message may have {limit} bytes; this one is longer and was not read."
+        return await self._unread(message, (Fault(INTERNAL, words, ack="AR"),), peer, moment())
+
     async def retry(self, held: Held) -> bool:
         """Try a parked message again, as it was asked for; whether it was taken."""
         if await self.taken.later(held.sender, held.key, held.at):
