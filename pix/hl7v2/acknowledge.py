@@ -63,9 +63,8 @@ def header(message: Message | None, kind: tuple[str, str, str], envelope: Envelo
     """The MSH of an answer. What the other side said of itself is echoed as it said it."""
     msh = message.msh if message else Segment("MSH", ())
     version = msh.value(12) if msh.value(12) in hl7v2.VERSIONS else "2.5"
-    type_ = "^".join(kind if version != "2.3.1" else kind[:2]).rstrip("^")
-    if not kind[1]:
-        type_ = kind[0]
+    parts = kind if version != "2.3.1" and kind[1] else kind[: 1 + bool(kind[1])]
+    type_ = "^".join(map(escaped, parts))
     us = (
         _echo(msh, 5) or escaped(envelope.application),
         _echo(msh, 6) or escaped(envelope.facility),

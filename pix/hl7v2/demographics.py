@@ -271,11 +271,11 @@ def _kept(
     second: str,
     is_second: Callable[[Json], bool],
 ) -> list[Json]:
-    """One list of Patient that two fields of PID speak of."""
+    """One list of Patient that two fields of PID speak of; what both say is said once."""
     old = list(was or ())
     one = elements.get(first) or [] if first in elements else [o for o in old if not is_second(o)]
     two = elements.get(second) or [] if second in elements else [o for o in old if is_second(o)]
-    return [*one, *two]
+    return [*one, *(o for o in two if o not in one)]
 
 
 def _extensions(was: Mapping[str, Json], elements: Mapping[str, Json]) -> list[Json]:
