@@ -17,7 +17,6 @@ actor may feed the domain (sources.py) and whether the body is sound (`faults`) 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -25,7 +24,7 @@ from typing import Any, Literal, TypeVar
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
-from pix import claims, showing
+from pix import claims, linking, showing
 from pix.change import Acting, Change
 from pix.identifiers import Domains, Identifier, parts
 from pix.people import People, Record
@@ -43,7 +42,6 @@ from standards.outcome import (
 T = TypeVar("T")
 Kind = Literal["created", "revised", "merged", "removed", "unchanged"]
 _TRIES = 12
-_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 
 
@@ -82,9 +80,12 @@ async def committed(
 
 
 def turns(primary: Identifier, patient: Mapping[str, Any] | None, domains: Domains) -> set[str]:
-    """The keys of everyone who might change the same person as this act."""
-    claim = claims.claim(patient, primary, domains) if patient else None
-    return {primary.key, claim.anchor or primary.key} if claim else {primary.key}
+    """The keys of everyone who is likely to change the same person as this act."""
+    if not patient:
+        return {primary.key}
+    claim = claims.claim(patient, primary, domains)
+    born = str(patient.get("birthDate") or "")
+    return {primary.key, claim.anchor or primary.key, f"born {born}" if born else primary.key}
 
 
 def faults(patient: Mapping[str, Any], primary: Identifier, domains: Domains) -> list[Issue]:
@@ -115,7 +116,7 @@ async def revise(change: Change, primary: Identifier, patient: Mapping[str, Any]
     if record is not None and record.own == own:
         return Outcome("unchanged", record)
     record, kind = _said(change, primary, record, own)
-    await _place(change, record, patient)
+    await linking.place(change, record, patient)
     change.tell(kind, record)
     return Outcome(kind, record)
 
@@ -206,25 +207,6 @@ def _said(
     return record, kind
 
 
-async def _place(change: Change, record: Record, patient: Mapping[str, Any]) -> None:
-    """Where the record belongs now, and the log of it when that is another place than before."""
-    was, anchor = record.person, record.anchor
-    claim = claims.claim(patient, record.primary, change.domains)
-    await change.hold(record, claim, person_number())
-    joined = [r.id for r in change.members(record.person)]
-    if was and was != record.person:
-        kind = "join" if len(joined) > 1 else "split"
-    else:
-        kind = "join" if len(joined) > 1 and record.anchor != anchor else ""
-    if kind:
-        words = {
-            "join": "verified NHS number and birth date agree",
-            "split": "they no longer agree",
-        }
-        evidence = {"anchor": record.anchor or anchor}
-        change.decide(kind, sorted({record.id, *joined}), reason=words[kind], evidence=evidence)
-
-
 def _replaced(
     record: Record | None, primary: Identifier, other: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -307,8 +289,3 @@ def _subsumed(record: Record) -> Issue:
         "Undoing a merge is a matter of stewardship.",
         "identifier",
     )
-
-
-def person_number() -> str:
-    """A new enterprise person number (domain digest §1.1, `tlid`)."""
-    return "TL-" + "".join(secrets.choice(_CROCKFORD) for _ in range(12))

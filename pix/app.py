@@ -27,6 +27,7 @@ from chassis.settings import Settings
 from pix.crossreference import CrossReference
 from pix.demographics import Demographics
 from pix.feed import Feed
+from pix.frequencies import Counting
 from pix.hl7v2 import opening
 from pix.identifiers import Domains
 from pix.near import Neighbour
@@ -80,7 +81,7 @@ async def open_service(
         settings, people=people, sources=sources, crossing=crossing, sights=sights, audit=audit,
         words=words,
     )  # fmt: skip
-    async with Forwarder(mongo, DATABASE, audit), door:
+    async with Counting(people.counted), Forwarder(mongo, DATABASE, audit), door:
         yield Service(
             "pix",
             (

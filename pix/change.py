@@ -1,30 +1,32 @@
-"""One change to the People store: what was read, what differs, and what follows from it.
+"""One change to the People store: the working set of one transaction.
 
-The acts (acts.py) change the working set in memory; `write` brings the difference to MongoDB in a few
-batches of one transaction: records with their earlier versions, identifiers, cards, decisions, events.
+The acts (acts.py, stewarding.py) change it in memory; `write` (writing.py) brings the difference to
+MongoDB in a few batches. Links, edges and reviews are its `links`, portraits and postings its
+`finding`; who a record is follows from linking.py.
 """
 
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pymongo import DeleteOne, InsertOne, ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from chassis.call import dumps
 from chassis.mongo import Doc
-from pix import joining, showing
-from pix.cards import Card, Member, Told, dealt
+from pix import joining, showing, writing
+from pix.candidates import Finding
 from pix.claims import Claim
-from pix.events import Event, moves
 from pix.identifiers import Identifier
 from pix.joining import Known
+from pix.links import Link, Links
 from pix.people import People, Record
+from pix.profiles import kept
+from pix.traits import traits
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,7 @@ class Acting:
 
 
 class Change:
-    """The working set of one transaction: what was read, what of it changed, and why.
-
-    Acts change it in memory; `write` brings the difference to MongoDB in a few batches.
-    """
+    """The working set of one transaction: what was read, what of it changed, and why."""
 
     def __init__(self, people: People, session: AsyncClientSession, acting: Acting) -> None:
         self.people, self.session, self.domains = people, session, people.domains
@@ -68,24 +67,21 @@ class Change:
         self.before: dict[str, Doc] = {}
         self.known: dict[str, Known] = {}
         self.stored: dict[str, Doc] = {}
+        self.links = Links(people, session, acting.now)
+        self.finding = Finding(people, session)
+        self.fresh: set[str] = set()  # persons made here: nothing of them is stored yet
+        self.redirects: dict[str, str] = {}
+        self.decisions: list[Doc] = []
+        self.told: list[tuple[str, str]] = []
+        self.touched: set[str] = set()
+        self.locked: set[str] = set()
+        self.traits: dict[str, bytes] = {}
+        self.edges: dict[str, float | None] = {}
         self._claims: set[str] = set()
         self._persons: set[str] = set()
-        self._fresh: set[str] = set()  # persons made here: nothing of them is stored yet
         self._seen: set[str] = set()
-        self._touched: set[str] = set()
-        self._decisions: list[Doc] = []
-        self._told: list[tuple[str, str]] = []
-        self._redirects: dict[str, str] = {}
 
     # -- reading --------------------------------------------------------------------------------
-
-    def add(self, record: Record) -> None:
-        """Take a record that is not stored yet into the working set."""
-        self.records[record.id] = record
-
-    def touch(self, record: Record) -> None:
-        """The record is shown anew and so gets a new version when the change is written."""
-        self._touched.add(record.id)
 
     async def read(self, where: Mapping[str, Any]) -> list[Record]:
         """Records into the working set; one that is there already is not read again."""
@@ -111,6 +107,12 @@ class Change:
         if logical not in self.records:
             await self.read({"_id": logical})
         return self.records.get(logical)
+
+    async def read_records(self, ids: Iterable[str]) -> None:
+        """These records into the working set."""
+        missing = sorted({i for i in ids if i not in self.records})
+        if missing:
+            await self.read({"_id": {"$in": missing}})
 
     async def was_removed(self, identifier: Identifier) -> bool:
         """Whether a record was once fed under this identifier and is removed."""
@@ -149,30 +151,62 @@ class Change:
             r.id for r in self.records.values() if r.person == person and r.state != "removed"
         )
 
-    def _formerly(self, person: str) -> list[str]:
+    def formerly(self, person: str) -> list[str]:
+        """The ids of all records that were a person's before this change."""
         return sorted(
             d["_id"]
             for d in self.before.values()
             if d["person"] == person and d["state"] != "removed"
         )
 
+    def tail(self, root: Record) -> list[Record]:
+        """The records that were merged into this one, directly or through others; they share its
+        person, so they were read with it."""
+        return [r for r in self.records.values() if r.root == root.id and r.state == "subsumed"]
+
+    async def read_portraits(self, persons: Iterable[str]) -> None:
+        """These persons as they are scored; what their records say is known from then on."""
+        wanted = [p for p in persons if p and p not in self.fresh]
+        await self.finding.read_portraits(wanted)
+        for person in wanted:
+            portrait = self.finding.portraits.get(person)
+            for said in portrait.said() if portrait else ():
+                self.traits.setdefault(said.record, said.traits)
+                self.edges.setdefault(said.record, said.edge)
+
+    def says(self, record: Record) -> bytes:
+        """The traits of a record as they are kept in portraits."""
+        if record.id not in self.traits:
+            self.traits[record.id] = kept(traits(showing.opened(record.own), self.domains))
+        return self.traits[record.id]
+
     # -- changing -------------------------------------------------------------------------------
 
-    async def hold(self, record: Record, claim: Claim, fresh: str) -> None:
-        """The record claims this now: its identifiers, its person and all that follows from it."""
+    def add(self, record: Record) -> None:
+        """Take a record that is not stored yet into the working set."""
+        self.records[record.id] = record
+        self.links.new(record.id)
+
+    def touch(self, record: Record) -> None:
+        """The record is shown anew and so gets a new version when the change is written."""
+        self.touched.add(record.id)
+
+    def lock(self, *persons: str) -> None:
+        """Nobody else may change these persons at the same moment."""
+        self.locked.update(p for p in persons if p)
+
+    def begin(self, person: str) -> str:
+        """A new person: nothing of it has to be read."""
+        self._persons.add(person)
+        self.fresh.add(person)
+        return person
+
+    async def settle(self, record: Record, claim: Claim, person: str, link: Link) -> None:
+        """The record claims this now, and is this person: its identifiers and what follows from it."""
         await self.read_identifiers({*record.holds, *(h.identifier.key for h in claim.held)})
-        joined = joining.companions(record.id, claim, self.known)
-        await self.read_persons([record.person, joined or ""])
-        was = record.person
-        others = [r for r in self.members(was) if r.id != record.id] if was else []
-        record.person = joining.place(
-            record.id, claim, self.known, person=was, alone=not others, fresh=fresh
-        )
-        if record.person == fresh:
-            self._persons.add(fresh)
-            self._fresh.add(fresh)
+        was, record.person = record.person, person
         self._let_go(record)
-        for key, holder in joining.holders(record.id, record.person, claim):
+        for key, holder in joining.holders(record.id, person, claim):
             held = next(h.identifier for h in claim.held if h.identifier.key == key)
             known = self.known.setdefault(key, Known(key, held.system, held.value))
             known.hold(holder)
@@ -180,9 +214,29 @@ class Change:
                 known.record, known.state = record.id, "active"
         record.holds = [h.identifier.key for h in claim.held]
         record.anchor = f"{claim.anchor} {claim.born}" if claim.anchor else ""
+        self.links.match(link)
         self.follow(record)
-        if was and was != record.person and not others:
-            self._redirects[was] = record.person
+        self._left(was, person)
+
+    async def move(self, records: Sequence[Record], person: str) -> None:
+        """These records go to another person together, with all that they hold."""
+        await self.read_persons([person, *(r.person for r in records)])
+        await self.read_identifiers(k for r in records for k in r.holds)
+        gone = {r.id for r in records}
+        for key in {k for r in records for k in r.holds}:
+            if key in self.known:
+                self.known[key].moved(gone, person)
+        for record in records:
+            was, record.person = record.person, person
+            await self.links.moved(record.id, person)
+            self.follow(record)
+            self._left(was, person)
+
+    def _left(self, was: str, person: str) -> None:
+        """A person without records redirects to where they went."""
+        if was and was != person and not self.members(was):
+            self.redirects[was] = person
+        self.redirects.pop(person, None)
 
     def _let_go(self, record: Record) -> None:
         for key in record.holds:
@@ -194,15 +248,11 @@ class Change:
         for record in self.tail(root):
             record.person = root.person
 
-    def tail(self, root: Record) -> list[Record]:
-        """The records that were merged into this one, directly or through others; they share its
-        person, so they were read with it."""
-        return [r for r in self.records.values() if r.root == root.id and r.state == "subsumed"]
-
     async def retire(self, record: Record, state: str) -> None:
         """The record stands for nobody any more: it is subsumed or removed."""
         await self.read_identifiers([*record.holds, record.primary.key])
         await self.read_persons([record.person])
+        await self.links.read([record.id])
         self._let_go(record)
         key = record.primary.key
         known = self.known.setdefault(key, Known(key, record.system, record.value))
@@ -211,7 +261,8 @@ class Change:
         else:
             known.record, known.state = "", ""
         record.state, record.holds, record.anchor, record.links = state, [], "", []
-
+        self.links.unmatch(record.id)
+        self.links.unask(record.id)
         self.touch(record)
 
     async def subsume(self, record: Record, survivor: Record) -> None:
@@ -226,14 +277,14 @@ class Change:
         gained = [record.primary, *record.absorbed]
         survivor.absorbed += [i for i in gained if i not in survivor.absorbed]
         self.touch(survivor)
-        if emptied and emptied != survivor.person and not self.members(emptied):
-            self._redirects[emptied] = survivor.person
+        self._left(emptied, survivor.person)
 
-    def decide(self, kind: str, records: Sequence[str], **words: Any) -> None:
-        """Log a decision; what it changed is added when it is written."""
-        self._decisions.append(
+    def decide(self, kind: str, records: Sequence[str], **words: Any) -> str:
+        """Log a decision and give its id; what it changed is added when it is written."""
+        id_ = self.ids()
+        self.decisions.append(
             {
-                "_id": self.ids(),
+                "_id": id_,
                 "at": self.now,
                 "type": kind,
                 "records": list(records),
@@ -241,191 +292,17 @@ class Change:
                 **words,
             }
         )
+        return id_
 
     def tell(self, kind: str, record: Record) -> None:
         """Something happened to a record that others may want to be told of (events.py)."""
-        if kind != "unchanged":
-            self._told.append((kind, record.id))
-
-    # -- writing --------------------------------------------------------------------------------
+        self.told.append((kind, record.id))
 
     async def write(self) -> None:
-        """Relink everyone whose person changed, show anew what differs, and write all of it."""
-        self._touched |= self._relink()
-        for id_ in self._touched:
-            self._show(self.records[id_])
-        await self._write_cards()
-        await self._write_records()
-        await self._write_identifiers()
-        await self._write_decisions()
-        await self.people.events.insert_many(self._events(), self.session)
-
-    def _relink(self) -> set[str]:
-        """The records whose links are others than before."""
-        relinked: set[str] = set()
-        changed = {
-            p
-            for r in self.records.values()
-            for p in (r.person, self.before.get(r.id, {}).get("person"))
-            if p
-        }
-        for person in changed:
-            linked = joining.links([r.id for r in self.members(person)])
-            for id_, others in linked.items():
-                record = self.records[id_]
-                if record.links != list(others):
-                    record.links = list(others)
-                    relinked.add(id_)
-        return relinked
-
-    def _show(self, record: Record) -> None:
-        stored = self.before.get(record.id)
-        record.v = (stored["v"] if stored else 0) + 1
-        record.at = self.now
-        if record.state == "removed":
-            record.b, record.ix, record.own = b"", {}, b""
-            return
-        patient = showing.shown(
-            record.own,
-            id_=record.id,
-            version=record.v,
-            at=self.now,
-            domains=self.people.domains,
-            links=record.links,
-            absorbed=record.absorbed,
-            into=record.into,
-        )
-        record.b, record.ix = dumps(patient), showing.indexed(patient)
-
-    async def _write_records(self) -> None:
-        changes: list[InsertOne[Doc] | ReplaceOne[Doc]] = []
-        versions: list[Doc] = []
-        for id_, record in self.records.items():
-            document, stored = record.document(), self.before.get(id_)
-            if stored is None:
-                changes.append(InsertOne(document))
-            elif document != stored:
-                changes.append(ReplaceOne({"_id": id_}, document))
-                if record.v != stored["v"]:
-                    versions.append(_version(stored))
-        if changes:
-            await self.people.records.raw.bulk_write(changes, session=self.session)
-        await self.people.history.insert_many(versions, self.session)
-
-    async def _write_identifiers(self) -> None:
-        changes: list[InsertOne[Doc] | ReplaceOne[Doc] | DeleteOne] = []
-        for key, known in self.known.items():
-            if known.empty:
-                if key in self.stored:
-                    changes.append(DeleteOne({"_id": key}))
-            elif key in self.stored:
-                changes.append(ReplaceOne({"_id": key}, known.document()))
-            else:
-                changes.append(InsertOne(known.document()))
-        if changes:
-            await self.people.identifiers.raw.bulk_write(changes, session=self.session)
-
-    async def _write_decisions(self) -> None:
-        for decision in self._decisions:
-            decision["persons"] = sorted(
-                {self.records[r].person for r in decision["records"] if r in self.records}
-                | {
-                    self.before[r]["person"]
-                    for r in decision["records"]
-                    if self.before.get(r, {}).get("person")
-                }
-            )
-            decision["before"] = {p: self._formerly(p) for p in decision["persons"]}
-            decision["after"] = {p: self.everyone(p) for p in decision["persons"]}
-        await self.people.decisions.insert_many(self._decisions, self.session)
-
-    def _events(self) -> list[Doc]:
-        """What happened, in order: what the acts told, then who moved from person to person."""
-        happened = [
-            Event(kind, id_, self.records[id_].person, self.before.get(id_, {}).get("person", ""))
-            for kind, id_ in self._told
-        ]
-        was = {i: d["person"] for i, d in self.before.items() if d["state"] == "active"}
-        now = {i: r.person for i, r in self.records.items() if r.state == "active"}
-        stem = f"{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(5)}"
-        return [
-            event.document(f"{stem}-{place:04d}", self.now, self.records[event.record])
-            for place, event in enumerate([*happened, *moves(was, now)])
-        ]
-
-    async def _write_cards(self) -> None:
-        affected = self._affected()
-        await self.read_persons(affected)
-        old: dict[str, Doc] = {}
-        stored = sorted(affected - self._fresh)
-        if stored:
-            rows = await self.people.persons.many({"_id": {"$in": stored}}, session=self.session)
-            old = {row["_id"]: row for row in rows}
-        touched = frozenset(self.known)
-        changes: list[ReplaceOne[Doc]] = []
-        for person in sorted(affected):
-            card = dealt(
-                person,
-                Card.of(old[person]) if person in old else None,
-                touched,
-                self._told_of(person),
-                self._members_of(person),
-            )
-            document = card.document() | self._standing(person, card, old.get(person))
-            if document != {**old.get(person, {}), "at": self.now}:
-                changes.append(ReplaceOne({"_id": person}, document, upsert=True))
-        if changes:
-            await self.people.persons.raw.bulk_write(changes, session=self.session)
-
-    def _affected(self) -> set[str]:
-        """Every person whose records or identifiers are others than before."""
-        made = {d["person"] for d in self.before.values() if self._changed(d)}
-        made |= {r.person for r in self.records.values() if self._changed(self.before.get(r.id))}
-        for key, known in self.known.items():
-            stored = self.stored.get(key)
-            if stored is None or stored != known.document():
-                made |= {p for p in (known.owner(), stored and stored["person"]) if p}
-        return made - {""}
-
-    def _changed(self, stored: Doc | None) -> bool:
-        if stored is None:
-            return True
-        now = self.records[stored["_id"]]
-        return (stored["person"], stored["state"], stored["root"]) != (
-            now.person,
-            now.state,
-            now.root,
-        )
-
-    def _told_of(self, person: str) -> list[Told]:
-        made = []
-        for known in self.known.values():
-            best = known.best()
-            if best is not None and known.owner() == person:
-                record = known.record if known.state == "active" else ""
-                made.append(Told(known.system, known.value, record, best.record, best.told))
-        return made
-
-    def _members_of(self, person: str) -> list[Member]:
-        return [
-            Member(r.id, r.primary.key, "subsumed" if r.state == "subsumed" else "active", r.root)
-            for r in self.records.values()
-            if r.person == person and r.state != "removed"
-        ]
-
-    def _standing(self, person: str, card: Card, stored: Doc | None) -> Doc:
-        if card.members:
-            return {"state": "current", "redirect": None, "at": self.now}
-        to = self._redirects.get(person)
-        if to is None and stored is not None and stored["state"] == "redirected":
-            to = stored["redirect"]
-        return {"state": "redirected" if to else "empty", "redirect": to, "at": self.now}
+        """Bring all of it to MongoDB as part of the transaction; called once, at the end."""
+        await writing.write(self)
 
 
-def _version(stored: Doc) -> Doc:
-    kept = ("v", "at", "b", "state", "person", "system", "value", "client", "organisation", "own")
-    return {
-        "_id": f"{stored['_id']}/{stored['v']}",
-        "of": stored["_id"],
-        **{k: stored[k] for k in kept},
-    }
+def person_number() -> str:
+    """A new enterprise person number (domain digest §1.1, `tlid`)."""
+    return "TL-" + "".join(secrets.choice(_CROCKFORD) for _ in range(12))

@@ -1,7 +1,7 @@
-"""Which records are one person, and whose an identifier is. PURE.
+"""Whose an identifier is, and what records with one anchor say of each other. PURE.
 
-Until demographic matching arrives, two records are one person when they hold the same *verified* NHS
-number and the same birth date, written alike, and never otherwise (issue of step 1; PIX digest §8.5).
+Two records that hold the same *verified* NHS number and the same birth date, written alike, are one
+person unless something else about them speaks plainly against it (linking.py; PIX digest §8.5).
 
 An identifier belongs to a person when its source feeds that person under it; else when everyone who
 verified it agrees on one person; else when everyone who carries it does. Where holders disagree it
@@ -11,8 +11,8 @@ ever told of two persons.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pix.claims import Claim, Rank
@@ -72,7 +72,7 @@ class Known:
             "person": self.owner(),
             "holders": [
                 {"r": h.record, "p": h.person, "k": h.rank, "b": h.born, "t": h.told}
-                for h in self.holders
+                for h in sorted(self.holders, key=lambda h: h.record)
             ],
         }
 
@@ -102,6 +102,12 @@ class Known:
         """This record holds it no longer."""
         self.holders = [h for h in self.holders if h.record != record]
 
+    def moved(self, records: Collection[str], person: str) -> None:
+        """These records are another person now."""
+        self.holders = [
+            replace(h, person=person) if h.record in records else h for h in self.holders
+        ]
+
     def hold(self, holder: Holder) -> None:
         """This record holds it now."""
         self.drop(holder.record)
@@ -114,36 +120,15 @@ class Known:
         self.holders.append(holder)
 
 
-def companions(record: str, claim: Claim, known: Mapping[str, Known]) -> str | None:
-    """The person that a record joins: the one whose records hold the same anchor; None when it
-    stands alone. Records with one anchor are always one person, so there is at most one."""
+def companions(record: str, claim: Claim, known: Mapping[str, Known]) -> tuple[str, ...]:
+    """The persons whose records hold the same anchor as this one: one, as a rule; several where
+    something else keeps them apart."""
     if not claim.anchor or claim.anchor not in known:
-        return None
+        return ()
     persons = {
         h.person for h in known[claim.anchor].holders if h.born == claim.born and h.record != record
     }
-    return min(persons) if persons else None
-
-
-def place(
-    record: str,
-    claim: Claim,
-    known: Mapping[str, Known],
-    *,
-    person: str,
-    alone: bool,
-    fresh: str,
-) -> str:
-    """The person a record belongs to now.
-
-    `person` is where it was ("" when it is new), `alone` whether no other active record is there,
-    `fresh` the id of a new person. A record that stands alone keeps its person, so that ids live
-    through updates; one that leaves others goes to a new person.
-    """
-    joined = companions(record, claim, known)
-    if joined is not None:
-        return joined
-    return person if person and alone else fresh
+    return tuple(sorted(persons))
 
 
 def holders(record: str, person: str, claim: Claim) -> list[tuple[str, Holder]]:

@@ -2,31 +2,40 @@
 
     records          one per source record; `_id` is its FHIR logical id, `claim` is unique
     records_history  every earlier version
-    identifiers      one per (system, value): who is fed under it, who holds it, whose it is
-    persons          one card per cluster (cards.py), derived in the same transaction from the two
-                     above; an emptied one redirects to where its records went
-    decisions        append-only: what was joined, split, merged or removed, by whom, on what evidence
-    events           what happened, for notices to others (events.py)
     sources          which clients and organisations may feed a domain
+    links            which person a record is, or may be; one MATCH each (links.py)
+    exclusions, inclusions     what people decided about pairs of records
+    decisions        append-only: what was joined, split, merged or removed, by whom, on what evidence
+    explanations, reviews      why, and what people must look at
+    events           what happened, for notices to others (events.py)
+    ── all below is derived from the above (rebuild.py) ──
+    identifiers      one per (system, value): who is fed under it, who holds it, whose it is
+    persons          one card per cluster (cards.py); an emptied one redirects to where its records went
+    profiles, postings         what is scored, and the keys that lead to it (profiles.py)
+    frequencies      how common names and places are among the people here (frequencies.py)
 
-Two writers that could change the same cluster always write the same document (the record's, or the
-anchor's in `identifiers`), so MongoDB makes one of them run again (docs/decisions/0007).
+Two writers that could change the same cluster always write one same document (the record's, the
+anchor's in `identifiers`, a posting or a profile), so MongoDB makes one of them run again
+(docs/decisions/0007, 0010).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from pymongo import ASCENDING, IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from chassis import outbox
 from chassis.mongo import Doc, Mongo, Table
 from pix.cards import Card
+from pix.frequencies import Counted
 from pix.identifiers import Domains, Identifier
+from pix.model import Model, load
 from pix.turns import Turns
 
 DATABASE = "pix"
@@ -112,25 +121,36 @@ class Record:
 
 
 class People:
-    """The collections, and the working set of one transaction over them."""
+    """The collections, and what every transaction over them shares.
 
-    def __init__(self, mongo: Mongo, domains: Domains) -> None:
+    `between` is called with a collection's name before each write of a change: the place where a test
+    lets the process die.
+    """
+
+    def __init__(self, mongo: Mongo, domains: Domains, model: Model | None = None) -> None:
         self.mongo, self.domains = mongo, domains
+        self.model = model or load()
+        self.turns = Turns()
+        self.between: Callable[[str], None] | None = None
 
         def table(name: str) -> Table:
             return mongo.table(DATABASE, name)
 
         self.records, self.history = table("records"), table("records_history")
         self.identifiers, self.persons = table("identifiers"), table("persons")
+        self.links, self.explanations = table("links"), table("explanations")
+        self.exclusions, self.inclusions = table("exclusions"), table("inclusions")
         self.decisions, self.events = table("decisions"), table("events")
-        self.sources = table("sources")
-        self.turns = Turns()
+        self.reviews, self.sources = table("reviews"), table("sources")
+        self.profiles, self.postings = table("profiles"), table("postings")
+        self.counted = Counted(table("frequencies"), self.profiles, self.model)
 
     async def prepare(self, search_indexes: Sequence[IndexModel]) -> None:
         """Make the collections and their indexes; what exists is kept."""
         for table in (
-            self.records, self.history, self.identifiers, self.persons, self.decisions, self.events,
-            self.sources,
+            self.records, self.history, self.identifiers, self.persons, self.links,
+            self.explanations, self.exclusions, self.inclusions, self.decisions, self.events,
+            self.reviews, self.sources, self.profiles, self.postings, self.counted.table,
         ):  # fmt: skip
             await self.mongo.create(DATABASE, table.name)
         await outbox.prepare(self.mongo, DATABASE)
@@ -140,10 +160,46 @@ class People:
         )  # fmt: skip
         await self.history.ensure(IndexModel([("of", 1), ("v", -1)]))
         await self.persons.ensure(IndexModel([("keys", ASCENDING)]))
+        await self.links.ensure(
+            IndexModel(
+                [("record", 1)],
+                unique=True,
+                partialFilterExpression={"state": "MATCH"},
+                name="match",
+            ),
+            IndexModel([("person", 1), ("state", 1)]),
+            IndexModel([("record", 1), ("state", 1)]),
+        )
+        for edges in (self.exclusions, self.inclusions):
+            await edges.ensure(IndexModel([("a", 1)]), IndexModel([("b", 1)]))
+        await self.explanations.ensure(
+            IndexModel([("record", 1), ("at", -1)]), IndexModel([("person", 1), ("at", -1)])
+        )
+        await self.reviews.ensure(
+            IndexModel([("state", 1), ("priority", 1), ("at", 1)]),
+            IndexModel([("records", 1)]), IndexModel([("persons", 1)]),
+        )  # fmt: skip
         await self.events.ensure(IndexModel([("record", 1), ("_id", 1)]))
         await self.decisions.ensure(
             IndexModel([("records", 1), ("at", 1)]), IndexModel([("persons", 1), ("at", 1)])
         )
+
+    async def bulk(self, table: Table, writes: Sequence[Any], session: AsyncClientSession) -> None:
+        """These writes, in order, as part of the session's transaction.
+
+        Raises `DuplicateKeyError` when another writer made what these writes make.
+        """
+        if not writes:
+            return
+        if self.between is not None:
+            self.between(table.name)
+        try:
+            await table.raw.bulk_write(writes, session=session)
+        except BulkWriteError as fault:
+            errors = fault.details.get("writeErrors") or [{}]
+            if errors[0].get("code") == 11000:
+                raise DuplicateKeyError("made by another writer", 11000) from fault
+            raise
 
     async def record(self, id_: str, session: AsyncClientSession | None = None) -> Record | None:
         """The record with this logical id, whatever its state."""

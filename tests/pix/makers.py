@@ -6,6 +6,7 @@ the test (`caller`), because tokens are the auth service's subject.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ TRUST = NS + "local-patient-identifier/RM3"
 HOSPITAL = NS + "local-patient-identifier/R0A"
 NHS = NHS_NUMBER
 BASE = f"{ORIGIN}/fhir"
+_HEADS, _VOWELS = "bcdfghjklmnprstvwxyz", "aeiou"
 FEEDER = Caller(client_id="feeder", scope="system/*.cruds throughline.internal", role="R-SYS")
 
 
@@ -62,20 +64,34 @@ def patient(
     born: str = "1980-02-03",
     **more: Any,
 ) -> dict[str, Any]:
-    """A Patient of one domain, with an NHS number when given."""
+    """A Patient of one domain, with an NHS number when given.
+
+    Who has another number, or without one another local number, has another name: what two records
+    say would make one person of them otherwise.
+    """
     identifiers = [identifier(system, value)]
     if nhs:
         identifiers.append(identifier(NHS, nhs, status=status))
     made: dict[str, Any] = {
         "resourceType": "Patient",
         "identifier": identifiers,
-        "name": [{"family": "Ashworth", "given": ["Zoë", "May"]}],
+        "name": [name_of(nhs or f"{system}|{value}")],
         "gender": "female",
         **more,
     }
     if born:
         made["birthDate"] = born
     return made
+
+
+def name_of(seed: str) -> dict[str, Any]:
+    """A name that is like nobody else's, the same for the same seed."""
+    drawn = hashlib.sha256(seed.encode()).digest()
+    syllables = ["".join((_HEADS[b % 20], _VOWELS[b // 20 % 5])) for b in drawn]
+    return {
+        "family": "".join(syllables[:4]).title(),
+        "given": ["".join(syllables[4:7]).title(), "May"],
+    }
 
 
 def replaced(body: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tests.pix.makers import (
     Pix,
     diagnostics,
     identifiers,
+    name_of,
     nhs_number,
     patient,
     patients,
@@ -130,11 +131,14 @@ async def test_records_of_one_person_show_each_other(pix: Pix) -> None:
         {"status": "02"}, {"status": ""}, {"born": "1980-02-04"}, {"born": "1980"}, {"born": ""},
     ],
 )  # fmt: skip
-async def test_anything_less_never_joins(pix: Pix, change: dict[str, str]) -> None:
+async def test_a_number_joins_nobody_who_is_called_otherwise_and_less_than_verified(
+    pix: Pix, change: dict[str, str]
+) -> None:
     mark = f"{change}".encode().hex()[-12:]
     number = nhs_number(int(mark, 16) % 900_000)
+    stranger = [name_of(f"somebody else {mark}")]
     await pix.feed(patient(TRUST, f"H{mark}".upper(), nhs=number))
-    await pix.feed(patient(HOSPITAL, f"R{mark}".upper(), nhs=number, **change))
+    await pix.feed(patient(HOSPITAL, f"R{mark}".upper(), nhs=number, name=stranger, **change))
     assert (HOSPITAL, f"R{mark}".upper()) not in await pix.others(TRUST, f"H{mark}".upper())
     assert (TRUST, f"H{mark}".upper()) not in await pix.others(HOSPITAL, f"R{mark}".upper())
 
@@ -143,13 +147,14 @@ async def test_anything_less_never_joins(pix: Pix, change: dict[str, str]) -> No
 async def test_placeholders_never_join(pix: Pix, born: str) -> None:
     number = nhs_number(7301)
     await pix.feed(patient(TRUST, f"H{born}", nhs=number, born=born))
-    await pix.feed(patient(HOSPITAL, f"R{born}", nhs=number, born=born))
+    stranger = [name_of(f"somebody else {born}")]
+    await pix.feed(patient(HOSPITAL, f"R{born}", nhs=number, born=born, name=stranger))
     assert (HOSPITAL, f"R{born}") not in await pix.others(TRUST, f"H{born}")
 
 
 async def test_repeated_digits_are_kept_and_never_joined_on(pix: Pix) -> None:
     for value in ("H7302", "H7303"):
-        made = await pix.feed(patient(TRUST, value, nhs="9999999999"))
+        made = await pix.feed(patient(TRUST, value, nhs="9999999999", name=[name_of(value)]))
         assert "9999999999" in made.text
     assert await pix.others(TRUST, "H7302") == []
     assert (await pix.ask(NHS, "9999999999")).status_code == 404
@@ -161,7 +166,8 @@ async def test_a_revision_that_ends_agreement_parts_the_records(pix: Pix) -> Non
     await pix.feed(patient(TRUST, "H7401", nhs=number))
     asked = [("identifier", COUNCIL, "7400001"), ("identifier", TRUST, "H7401")]
     before = await pix.near.who(asked)
-    await pix.feed(patient(TRUST, "H7401", nhs=number, born="1981-02-03"))
+    another = patient(TRUST, "H7401", nhs=number, born="1931-12-01", name=[name_of("another")])
+    await pix.feed(another)
     assert (TRUST, "H7401") not in await pix.others(COUNCIL, "7400001")
     assert "link" not in (await pix.http.get(f"/Patient/{one['id']}")).json()
     after = await pix.near.who(asked)

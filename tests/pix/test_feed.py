@@ -424,7 +424,7 @@ async def test_a_body_that_would_fill_the_index_is_refused(pix: Pix) -> None:
 async def test_a_placeholder_carried_by_a_crowd_identifies_nobody(pix: Pix) -> None:
     nino = NS + "nino"
     for n in range(40):
-        body = patient(COUNCIL, f"51{n:05d}")
+        body = patient(COUNCIL, f"51{n:05d}", born=f"{1930 + n}-{n % 12 + 1:02d}-{n % 28 + 1:02d}")
         body["identifier"].append(identifier(nino, "QQ123456C"))
         assert (await pix.feed(body)).status_code == 201
     assert (await pix.ask(nino, "QQ123456C")).status_code == 404
@@ -433,7 +433,7 @@ async def test_a_placeholder_carried_by_a_crowd_identifies_nobody(pix: Pix) -> N
 
 async def test_a_number_carried_by_one_person_leads_to_them_and_by_two_to_nobody(pix: Pix) -> None:
     nino = NS + "nino"
-    one, two = patient(COUNCIL, "5200001"), patient(TRUST, "H5200002")
+    one, two = patient(COUNCIL, "5200001"), patient(TRUST, "H5200002", born="1951-11-30")
     for body in (one, two):
         body["identifier"].append(identifier(nino, "AB123456C"))
     await pix.feed(one)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affinity.pack import load
-from pix import claims, joining, showing
+from pix import claims, showing
 from pix.cards import Card, Member, Told
 from pix.identifiers import Domains, Identifier, token
 from pix.joining import Holder, Known
@@ -75,13 +75,6 @@ def test_an_identifier_belongs_to_whoever_has_the_better_claim() -> None:
     known.hold(Holder("r5", "p5", "primary", "", b"5"))
     assert known.owner() == "p5"
     assert Known.of(known.document()) == known
-
-
-def test_who_stands_alone_keeps_the_person_and_who_leaves_others_does_not() -> None:
-    claim = claims.claim(patient(COUNCIL, "1"), Identifier(COUNCIL, "1"), DOMAINS)
-    assert joining.place("r", claim, {}, person="p", alone=True, fresh="new") == "p"
-    assert joining.place("r", claim, {}, person="p", alone=False, fresh="new") == "new"
-    assert joining.place("r", claim, {}, person="", alone=True, fresh="new") == "new"
 
 
 @given(st.permutations(["resourceType", "identifier", "name", "gender", "birthDate"]))

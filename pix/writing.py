@@ -1,0 +1,284 @@
+"""How a change is written: everything that follows from it, in a few batches of its transaction.
+
+    links among the records of a person ─► shown anew, next version, earlier one kept
+    identifiers ─► whose they are          ─► the cards of the persons concerned
+    traits and edges ─► portraits          ─► the postings that lead to them
+    what the acts did ─► decisions, events
+
+All of it is derived here and nowhere else, so that no act can leave a part behind.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pymongo import DeleteOne, InsertOne, ReplaceOne
+
+from chassis.call import dumps
+from chassis.mongo import Doc
+from pix import joining, showing
+from pix.cards import Card, Member, Told, dealt
+from pix.events import Event, moves
+from pix.links import Review
+from pix.people import Record
+from pix.profiles import Portrait, Said, drawn, opened
+
+if TYPE_CHECKING:
+    from pix.change import Change
+
+
+async def write(change: Change) -> None:
+    """Write everything in which the working set differs from what was read."""
+    people, session = change.people, change.session
+    for person, to in sorted(change.redirects.items()):
+        await change.links.redirected(person, to)
+    for id_ in change.touched | _relinked(change):
+        _show(change, change.records[id_])
+    cards = await _cards(change)
+    portraits = await _portraits(change)
+    postings = await change.finding.post(portraits)
+    for key in sorted(change.finding.quarantined):
+        change.links.ask(Review("number", (), (), key))
+    versions, records = _records(change)
+    await people.bulk(people.records, records, session)
+    await people.bulk(people.history, versions, session)
+    await people.bulk(people.identifiers, _identifiers(change), session)
+    await people.bulk(people.persons, cards, session)
+    await people.bulk(people.postings, postings, session)
+    await people.bulk(people.profiles, _profiles(change, portraits), session)
+    await change.links.write()
+    await people.bulk(people.decisions, [InsertOne(d) for d in _decisions(change)], session)
+    await people.bulk(people.events, [InsertOne(e) for e in _events(change)], session)
+
+
+# -- records --------------------------------------------------------------------------------------
+
+
+def _relinked(change: Change) -> set[str]:
+    """The records whose links to the others of their person are others than before."""
+    relinked: set[str] = set()
+    persons = {
+        p
+        for r in change.records.values()
+        for p in (r.person, change.before.get(r.id, {}).get("person"))
+        if p
+    }
+    for person in persons:
+        for id_, others in joining.links([r.id for r in change.members(person)]).items():
+            record = change.records[id_]
+            if record.links != list(others):
+                record.links = list(others)
+                relinked.add(id_)
+    return relinked
+
+
+def _show(change: Change, record: Record) -> None:
+    stored = change.before.get(record.id)
+    record.v = (stored["v"] if stored else 0) + 1
+    record.at = change.now
+    if record.state == "removed":
+        record.b, record.ix, record.own = b"", {}, b""
+        return
+    patient = showing.shown(
+        record.own,
+        id_=record.id,
+        version=record.v,
+        at=change.now,
+        domains=change.domains,
+        links=record.links,
+        absorbed=record.absorbed,
+        into=record.into,
+    )
+    record.b, record.ix = dumps(patient), showing.indexed(patient)
+
+
+def _records(
+    change: Change,
+) -> tuple[list[InsertOne[Doc]], list[InsertOne[Doc] | ReplaceOne[Doc]]]:
+    """The earlier versions to keep, and the records that differ."""
+    versions: list[InsertOne[Doc]] = []
+    records: list[InsertOne[Doc] | ReplaceOne[Doc]] = []
+    for id_, record in change.records.items():
+        document, stored = record.document(), change.before.get(id_)
+        if stored is None:
+            records.append(InsertOne(document))
+        elif document != stored:
+            records.append(ReplaceOne({"_id": id_}, document))
+            if record.v != stored["v"]:
+                versions.append(InsertOne(_version(stored)))
+    return versions, records
+
+
+def _version(stored: Doc) -> Doc:
+    kept = ("v", "at", "b", "state", "person", "system", "value", "client", "organisation", "own")
+    return {
+        "_id": f"{stored['_id']}/{stored['v']}",
+        "of": stored["_id"],
+        **{k: stored[k] for k in kept},
+    }
+
+
+def _identifiers(change: Change) -> list[InsertOne[Doc] | ReplaceOne[Doc] | DeleteOne]:
+    changes: list[InsertOne[Doc] | ReplaceOne[Doc] | DeleteOne] = []
+    for key, known in change.known.items():
+        if known.empty:
+            if key in change.stored:
+                changes.append(DeleteOne({"_id": key}))
+        elif key not in change.stored:
+            changes.append(InsertOne(known.document()))
+        elif (document := known.document()) != change.stored[key]:
+            changes.append(ReplaceOne({"_id": key}, document))
+    return changes
+
+
+# -- portraits ------------------------------------------------------------------------------------
+
+
+async def _portraits(change: Change) -> dict[str, Portrait]:
+    """The portraits that may be others than before, drawn anew."""
+    persons = {p for r in change.records.values() for p in _rescored(change, r) if p}
+    await change.read_persons(persons)
+    await change.read_portraits(persons)
+    mates = {p: change.members(p) for p in persons}
+    await change.links.read(r.id for rs in mates.values() for r in rs if r.id not in change.edges)
+    edges = change.edges | change.links.edges_made()
+    made: dict[str, Portrait] = {}
+    for person, records in mates.items():
+        said = [Said(r.id, change.says(r), edges.get(r.id)) for r in records]
+        portrait = drawn(person, [s for s in said if not opened(s.traits).sealed])
+        if portrait != change.finding.portraits.get(person, Portrait(person)):
+            made[person] = portrait
+    return made
+
+
+def _rescored(change: Change, record: Record) -> tuple[str, ...]:
+    """The persons whose portrait a record may have changed: where it was and where it is."""
+    stored = change.before.get(record.id)
+    if stored is None:
+        return (record.person,)
+    same = (stored["person"], stored["state"]) == (record.person, record.state)
+    if same and bytes(stored["own"]) == record.own and not change.links.changed(record.id):
+        return ()
+    return stored["person"], record.person
+
+
+def _profiles(
+    change: Change, portraits: dict[str, Portrait]
+) -> list[ReplaceOne[Doc] | InsertOne[Doc] | DeleteOne]:
+    made: list[ReplaceOne[Doc] | InsertOne[Doc] | DeleteOne] = []
+    for person, portrait in sorted(portraits.items()):
+        stored = person in change.finding.portraits
+        if portrait.members:
+            document = portrait.document()
+            made.append(ReplaceOne({"_id": person}, document) if stored else InsertOne(document))
+        elif stored:
+            made.append(DeleteOne({"_id": person}))
+    return made
+
+
+# -- cards ----------------------------------------------------------------------------------------
+
+
+async def _cards(change: Change) -> list[ReplaceOne[Doc] | InsertOne[Doc]]:
+    """The cards of everyone whose records or identifiers differ, and of those that are locked."""
+    affected = _affected(change) | change.locked
+    await change.read_persons(affected)
+    old: dict[str, Doc] = {}
+    stored = sorted(affected - change.fresh)
+    if stored:
+        rows = await change.people.persons.many({"_id": {"$in": stored}}, session=change.session)
+        old = {row["_id"]: row for row in rows}
+    touched = frozenset(change.known)
+    changes: list[ReplaceOne[Doc] | InsertOne[Doc]] = []
+    for person in sorted(affected):
+        before = old.get(person)
+        card = dealt(
+            person,
+            Card.of(before) if before else None,
+            touched,
+            _told(change, person),
+            _members(change, person),
+        )
+        document = card.document() | _standing(change, person, card, before)
+        if before is None:
+            changes.append(InsertOne(document))
+        elif person in change.locked or document != {**before, "at": change.now}:
+            changes.append(ReplaceOne({"_id": person}, document))
+    return changes
+
+
+def _affected(change: Change) -> set[str]:
+    """Every person whose records or identifiers are others than before."""
+    made: set[str] = set()
+    for record in change.records.values():
+        stored = change.before.get(record.id)
+        if stored is None:
+            made.add(record.person)
+        elif (stored["person"], stored["state"], stored["root"]) != (
+            record.person,
+            record.state,
+            record.root,
+        ):
+            made |= {record.person, stored["person"]}
+    for key, known in change.known.items():
+        stored = change.stored.get(key)
+        if stored is None or stored != known.document():
+            made |= {p for p in (known.owner(), stored and stored["person"]) if p}
+    return made - {""}
+
+
+def _told(change: Change, person: str) -> list[Told]:
+    made = []
+    for known in change.known.values():
+        best = known.best()
+        if best is not None and known.owner() == person:
+            record = known.record if known.state == "active" else ""
+            made.append(Told(known.system, known.value, record, best.record, best.told))
+    return made
+
+
+def _members(change: Change, person: str) -> list[Member]:
+    return [
+        Member(r.id, r.primary.key, "subsumed" if r.state == "subsumed" else "active", r.root)
+        for r in change.records.values()
+        if r.person == person and r.state != "removed"
+    ]
+
+
+def _standing(change: Change, person: str, card: Card, stored: Doc | None) -> Doc:
+    if card.members:
+        return {"state": "current", "redirect": None, "at": change.now}
+    to = change.redirects.get(person)
+    if to is None and stored is not None and stored["state"] == "redirected":
+        to = stored["redirect"]
+    return {"state": "redirected" if to else "empty", "redirect": to, "at": change.now}
+
+
+# -- the log --------------------------------------------------------------------------------------
+
+
+def _decisions(change: Change) -> list[Doc]:
+    """What was decided, with who was with whom before and after."""
+    for decision in change.decisions:
+        persons = {change.records[r].person for r in decision["records"] if r in change.records}
+        persons |= {change.before[r]["person"] for r in decision["records"] if r in change.before}
+        decision["persons"] = sorted(persons - {""})
+        decision["before"] = {p: change.formerly(p) for p in decision["persons"]}
+        decision["after"] = {p: change.everyone(p) for p in decision["persons"]}
+    return change.decisions
+
+
+def _events(change: Change) -> Iterable[Doc]:
+    """What happened, in order: what the acts told, then who moved from person to person."""
+    happened = [
+        Event(kind, id_, change.records[id_].person, change.before.get(id_, {}).get("person", ""))
+        for kind, id_ in change.told
+    ]
+    was = {i: d["person"] for i, d in change.before.items() if d["state"] == "active"}
+    now = {i: r.person for i, r in change.records.items() if r.state == "active"}
+    stem = f"{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(5)}"
+    for place, event in enumerate([*happened, *moves(was, now)]):
+        yield event.document(f"{stem}-{place:04d}", change.now, change.records[event.record])
