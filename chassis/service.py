@@ -241,11 +241,14 @@ class Endpoint:
         else:
             raw = await read_plain(receive, limit, encoding=encoding)
         call.attachments = attachments
-        expected = ("Parameters",) if row.body == "parameters" else ()
+        expected: tuple[str, ...] = ("Parameters",) if row.body == "parameters" else ()
         if row.body == "bundle":
             expected = ("Bundle",)
         elif row.body == "resource" and row.resource:
             expected = (row.resource,)
+        expected = row.takes or expected
+        if row.interaction == "operation":  # its body is the question, and belongs to the audit
+            call.raw += b"\n\n" + raw
         call.resource = bodies.parse_resource(raw, kind, expected)
         if row.body == "bundle":
             settle(call.resource, attachments, kind)

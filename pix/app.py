@@ -3,6 +3,7 @@
     ITI-104  feed.py             who feeds what: sources.py
     ITI-83   crossreference.py
     ITI-78   demographics.py
+    ITI-119  match.py
     who()    near.py             what neighbours ask
     ITI-8 ITI-9 ITI-10 ITI-21 ITI-30   hl7v2/   the same over HL7 v2 (docs/hl7v2.md)
 
@@ -30,6 +31,7 @@ from pix.feed import Feed
 from pix.frequencies import Counting
 from pix.hl7v2 import opening
 from pix.identifiers import Domains
+from pix.match import Match
 from pix.near import Neighbour
 from pix.people import DATABASE, People
 from pix.sight import Sights
@@ -76,6 +78,7 @@ async def open_service(
     sights = Sights(people, domains)
     crossing = CrossReference(people, domains, sights)
     demographics = Demographics(people, domains, sights)
+    match = Match(people, domains, sights)
     near = Neighbour(people, crossing, sources)
     door = opening.opened(
         settings, people=people, sources=sources, crossing=crossing, sights=sights, audit=audit,
@@ -89,6 +92,7 @@ async def open_service(
                 Route(pixm.ITI_104, feed.put),
                 Route(pixm.ITI_104_REMOVE, feed.delete),
                 Route(pdqm.ITI_78, demographics.search),
+                Route(pdqm.ITI_119, match.ask),
                 Route(pdqm.ITI_78_READ, demographics.read),
                 Route(pdqm.HISTORY, demographics.history),
                 Route(pdqm.VREAD, demographics.version),

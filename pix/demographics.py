@@ -108,19 +108,22 @@ class Demographics:
         return (Token(*self.domains.identifier(said.system, said.code)),)
 
     def _domains_asked(self, asked: Search) -> frozenset[str]:
-        """The domains that the answer is limited to; none: all."""
-        systems = frozenset(
-            value.system
-            for clause in asked.of("identifier")
-            if _is_domains(clause)
-            for value in clause.values
-            if isinstance(value, Token) and value.system
-        )
-        if not all(map(self.domains.known, systems)):
+        """The domains that the answer is limited to; none: all. Raises `Refused` (404, a warning) when
+        any domain that is asked for is unknown, also one beside whole identifiers."""
+        limiting: set[str] = set()
+        named: set[str] = set()
+        for clause in asked.of("identifier"):
+            systems = {
+                v.system for v in clause.values if isinstance(v, Token) and v.system and not v.code
+            }
+            named |= systems
+            if _is_domains(clause):
+                limiting |= systems
+        if not all(map(self.domains.known, named)):
             words = pdqm.DOMAIN_UNKNOWN
             warning = Issue(NOT_FOUND, words, "identifier", "warning", text=words)
             raise Refused(warning, status=404)
-        return systems
+        return frozenset(limiting)
 
     async def _not_too_broad(self, call: Call, asked: Search, where: Filter) -> None:
         if asked.after is not None or asked.has("_id"):

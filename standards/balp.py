@@ -146,6 +146,10 @@ ITI_78 = rest(
     "E", "search-type", ("query", "patient"), iti=_DEMOGRAPHICS,
     profile=_PDQM + "Query.Audit.Supplier", see="PDQm 2:3.78.5.1",
 )  # fmt: skip
+ITI_119 = rest(
+    "E", "search", ("query", "patient"), iti=("ITI-119", "Patient Demographics Match"),
+    profile=_PDQM + "Match.Audit.Supplier", see="PDQm 2:3.119.5.1",
+)  # fmt: skip
 ITI_78_READ = rest("R", "read", ("data", "patient"), iti=_DEMOGRAPHICS, see="PDQm 2:3.78.5.1")
 ITI_83 = rest(
     "E", "search", ("query", "patient"),
@@ -202,7 +206,8 @@ SEARCH = rest("E", "search-type", ("query",))
 PATTERNS: Mapping[str, AuditPattern] = {
     "ITI-20": ITI_20, "ITI-65": ITI_65, "ITI-66": ITI_66, "ITI-66 read": ITI_66_READ,
     "ITI-67": ITI_67, "ITI-67 read": ITI_67_READ, "ITI-68": ITI_68, "ITI-71": ITI_71,
-    "ITI-78": ITI_78, "ITI-78 read": ITI_78_READ, "ITI-81": ITI_81, "ITI-81 read": ITI_81_READ,
+    "ITI-119": ITI_119, "ITI-78": ITI_78,
+    "ITI-78 read": ITI_78_READ, "ITI-81": ITI_81, "ITI-81 read": ITI_81_READ,
     "ITI-83": ITI_83, "ITI-102": ITI_102, "ITI-104 create": ITI_104_CREATE,
     "ITI-104 update": ITI_104_UPDATE, "ITI-104 delete": ITI_104_DELETE, "create": CREATE,
     "read": READ, "vread": VREAD, "history": HISTORY, "update": UPDATE, "delete": DELETE,
@@ -211,7 +216,7 @@ PATTERNS: Mapping[str, AuditPattern] = {
 
 # Profiles that do without a patient (PDQm: patient 0..1), and those that want it by identifier:
 # "also" beside a reference (PIXm 3.83), "only" without one (PIXm 3.104: reference 0..0).
-_PATIENT_OPTIONAL = frozenset({ITI_78.profile})
+_PATIENT_OPTIONAL = frozenset({ITI_78.profile, ITI_119.profile})
 _BY_IDENTIFIER: Mapping[str | None, Literal["also", "only"]] = {
     ITI_83.profile: "also",
     ITI_104_CREATE.profile: "only",

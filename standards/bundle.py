@@ -35,14 +35,16 @@ def matches(base: str, rows: Iterable[tuple[str, bytes]]) -> list[bytes]:
 
 
 def searchset_bytes(
-    *, id_: str, updated: str, total: int, links: Sequence[Link], entries: Sequence[bytes]
+    *, id_: str, updated: str, total: int | None, links: Sequence[Link], entries: Sequence[bytes]
 ) -> bytes:
     """The whole Bundle. `updated` is a FHIR instant, `links` are (relation, url); an empty list is
-    left out, because FHIR knows no empty arrays."""
+    left out, because FHIR knows no empty arrays, and so is a `total` of None."""
     head = (
         f'{{"resourceType":"Bundle","id":"{id_}","meta":{{"lastUpdated":"{updated}"}},'
-        f'"type":"searchset","total":{total}'
+        f'"type":"searchset"'
     ).encode()
+    if total is not None:
+        head += b',"total":%d' % total
     parts = [head]
     if links:
         said = b",".join(

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from standards.rows import Public, Transaction, Unaudited
+from standards.search import COMMON
 
 VERSION = "0.1.0"
 _ITI = "https://profiles.ihe.net/ITI"
@@ -19,6 +20,7 @@ INSTANTIATES = (
     f"{_ITI}/MHD/CapabilityStatement/IHE.MHD.DocumentResponder",
     f"{_ITI}/PIXm/CapabilityStatement/IHE.PIXm.Manager",
     f"{_ITI}/PDQm/CapabilityStatement/IHE.PDQm.PatientDemographicsSupplier",
+    f"{_ITI}/PDQm/CapabilityStatement/IHE.PDQm.PatientDemographicsSupplierMatch",
 )
 GUIDES = (
     f"{_ITI}/MHD/ImplementationGuide/ihe.iti.mhd",
@@ -116,8 +118,11 @@ def _resource(kind: str, rows: list[Transaction]) -> dict[str, Any]:
             said["conditionalDelete"] = "single"
     parameters = {p.name: p for r in rows for p in r.search}
     if parameters:
+        parameters = {p.name: p for p in COMMON} | parameters
         said["searchParam"] = [
-            _parameter(p.name, p.type, p.definition, p.words) for p in parameters.values()
+            _parameter(name, p.type, p.definition, p.words)
+            for p in parameters.values()
+            for name in (p.name, *p.listed_as)
         ]
     operations = [r for r in rows if r.interaction == "operation"]
     if operations:

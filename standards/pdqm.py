@@ -7,7 +7,7 @@ from standards.rows import Needs, ParameterType, SearchParameter, Transaction
 
 IG = "https://profiles.ihe.net/ITI/PDQm"
 PATIENT_PROFILE = f"{IG}/StructureDefinition/IHE.PDQm.Patient"
-SUPPLIER = f"{IG}/CapabilityStatement/IHE.PDQm.PatientDemographicsSupplier"
+SUPPLIER = f"{IG}/CapabilityStatement/IHE.PDQm.PatientDemographicsSupplierMatch"
 DOMAIN_UNKNOWN = "targetSystem not found"  # PDQm 2:3.78.4.1.3 case 4, word for word
 GENDER = "http://hl7.org/fhir/administrative-gender"
 _SEARCH_PARAMETER = "http://hl7.org/fhir/SearchParameter/"
@@ -37,6 +37,8 @@ def _p(
         else ("missing", "not"),
         definition=_SEARCH_PARAMETER + (definition or f"individual-{name}"),
         words=words,
+        # PDQm's CapabilityStatements list the modifier as a parameter of its own (digest §11, 15)
+        listed_as=(f"{name}:exact",) if type_ == "string" else (),
     )
 
 
@@ -131,5 +133,24 @@ HISTORY = Transaction(
     parameters=("_count",),
     profiles=(PATIENT_PROFILE,),
 )
+ITI_119 = Transaction(
+    code="ITI-119",
+    name="Patient Demographics Match",
+    service="pix",
+    interaction="operation",
+    resource="Patient",
+    routes=(("POST", "/Patient/$match"),),
+    scope=Needs("s", "Patient", ("ITI-119",)),
+    audit=balp.ITI_119,
+    see="PDQm 2:3.119",
+    body="parameters",
+    takes=("Parameters", "Patient"),
+    operation="match",
+    definition=f"{IG}/OperationDefinition/PDQmMatch",
+    profiles=(PATIENT_PROFILE,),
+    invalid=400,
+    max_body=64 * 1024,
+    words="Says who a Patient may be: candidates with score and grade, the likeliest first.",
+)
 
-TRANSACTIONS: tuple[Transaction, ...] = (ITI_78, ITI_78_READ, VREAD, HISTORY)
+TRANSACTIONS: tuple[Transaction, ...] = (ITI_78, ITI_78_READ, ITI_119, VREAD, HISTORY)

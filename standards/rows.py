@@ -24,7 +24,8 @@ class SearchParameter:
 
     `field` is its place in the index subdocument (`ix.<field>`); `array` says whether that place holds
     a list, because a compound Mongo index may hold at most one. `chain_of` marks `author.given` and
-    its like: the parameter that is chained through.
+    its like: the parameter that is chained through. `listed_as` are further names under which a
+    profile's CapabilityStatement lists it (PDQm: `family:exact`).
     """
 
     name: str
@@ -39,6 +40,7 @@ class SearchParameter:
     chain_of: str | None = None
     definition: str = ""
     words: str = ""
+    listed_as: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ class Transaction:
 
     `routes` are (method, path) with the path below the FHIR base (`surface="fhir"`) or below the
     origin (`surface="internal"`, what far neighbours call). `invalid` is the one status for every
-    refused body where testers expect one.
+    refused body where testers expect one. `takes` are the types a body may be, where it is not only
+    the one that `body` implies.
     """
 
     code: str
@@ -103,6 +106,7 @@ class Transaction:
     audit: AuditPattern | Unaudited
     see: str
     body: Body = "none"
+    takes: tuple[str, ...] = ()
     search: tuple[SearchParameter, ...] = ()
     parameters: tuple[
         str, ...

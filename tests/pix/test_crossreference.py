@@ -253,3 +253,109 @@ async def test_a_question_is_audited_by_identifier(pix: Pix) -> None:
     people = [e["what"] for e in event["entity"] if e.get("what", {}).get("type") == "Patient"]
     assert [p["identifier"]["value"] for p in people] == ["7900001"]
     assert [p["reference"] for p in people] == [f"Patient/{made}"]
+
+
+def posted(*parameters: tuple[str, str]) -> dict[str, object]:
+    said = [{"name": name, "valueString": value} for name, value in parameters]
+    return {"resourceType": "Parameters", "parameter": said}
+
+
+async def test_a_question_posted_in_xml_is_answered_in_xml(pix: Pix) -> None:
+    number = nhs_number(7951)
+    await pix.feed(patient(COUNCIL, "7950001", nhs=number))
+    await pix.feed(patient(TRUST, "H7951", nhs=number))
+    await pix.feed(patient(HOSPITAL, "R7951", nhs=number))
+    asked = (
+        ("sourceIdentifier", f"{COUNCIL}|7950001"),
+        ("targetSystem", TRUST),
+        ("targetSystem", NHS),
+    )
+    xml = '<Parameters xmlns="http://hl7.org/fhir">' + "".join(
+        f'<parameter><name value="{name}"/><valueString value="{value}"/></parameter>'
+        for name, value in asked
+    )
+    headers = {"Content-Type": "application/fhir+xml", "Accept": "application/fhir+xml"}
+    answer = await pix.http.post(
+        "/Patient/$ihe-pix", content=xml + "</Parameters>", headers=headers
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("application/fhir+xml")
+    assert 'value="H7951"' in answer.text
+    assert 'value="R7951"' not in answer.text
+    assert f'value="{COUNCIL}"' not in answer.text
+    same = await pix.http.post("/Patient/$ihe-pix", json=posted(*asked))
+    assert identifiers(same.json()) == sorted([(NHS, number), (TRUST, "H7951")])
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        (), (("sourceIdentifier", ""),), (("sourceIdentifier", f"{COUNCIL}|"),),
+        (("sourceIdentifier", f"{COUNCIL}|1"), ("sourceIdentifier", f"{COUNCIL}|2")),
+        (("sourceIdentifier", f"{COUNCIL}|1"), ("onlyGood", "true")),
+    ],
+)  # fmt: skip
+async def test_a_posted_question_that_cannot_be_read_is_a_400(
+    pix: Pix, parameters: tuple[tuple[str, str], ...]
+) -> None:
+    body = posted(*parameters)
+    if not parameters:
+        del body["parameter"]
+    answer = await pix.http.post("/Patient/$ihe-pix", json=body)
+    assert answer.status_code == 400, answer.text
+    assert diagnostics(answer)
+
+
+async def test_merged_and_removed_records_answer_as_decided(pix: Pix) -> None:
+    number = nhs_number(7961)
+    gone = (await pix.feed(patient(SALFORD, "7960001"))).json()["id"]
+    kept = (await pix.feed(patient(SALFORD, "7960002", nhs=number))).json()["id"]
+    other = {"identifier": {"system": SALFORD, "value": "7960002"}}
+    merged = {**patient(SALFORD, "7960001"), "active": False}
+    merged["link"] = [{"type": "replaced-by", "other": other}]
+    assert (await pix.feed(merged)).status_code == 200
+    for system, value in ((SALFORD, "7960001"), (BASE, f"Patient/{gone}")):
+        answer = await pix.ask(system, value)
+        assert (answer.status_code, answer.json()) == (200, {"resourceType": "Parameters"})
+    assert await pix.others(NHS, number) == [(SALFORD, "7960002")]
+    await pix.remove(SALFORD, "7960002")
+    for system, value in ((SALFORD, "7960002"), (BASE, f"Patient/{kept}"), (NHS, number)):
+        refused = await pix.ask(system, value)
+        assert refused.status_code == 404
+        assert diagnostics(refused) == ["sourceIdentifier Patient Identifier not found"]
+
+
+async def test_someone_known_by_one_number_only_has_an_empty_answer(pix: Pix) -> None:
+    made = (await pix.feed(patient(SALFORD, "7970001"))).json()["id"]
+    answer = await pix.ask(SALFORD, "7970001")
+    assert (answer.status_code, answer.json()) == (200, {"resourceType": "Parameters"})
+    assert await pix.others(BASE, f"Patient/{made}") == [(SALFORD, "7970001")]
+    nobody = await pix.ask(SALFORD, "7970001", NHS)
+    assert nobody.json() == {"resourceType": "Parameters"}
+
+
+async def test_the_order_of_an_answer_is_stable(pix: Pix) -> None:
+    number = nhs_number(7981)
+    for system, value in (
+        (TRUST, "H7981"),
+        (COUNCIL, "7980001"),
+        (HOSPITAL, "R7981"),
+        (SALFORD, "7980001"),
+    ):
+        await pix.feed(patient(system, value, nhs=number))
+    first = (await pix.ask(NHS, number)).json()
+    assert identifiers(first) == sorted(identifiers(first))
+    assert patients(first) == sorted(patients(first))
+    kinds = [p["name"] for p in first["parameter"]]
+    assert kinds == sorted(kinds, reverse=True)
+    await pix.feed(patient(TRUST, "H7981", nhs=number, gender="male"))
+    assert (await pix.ask(NHS, number)).json() == first
+
+
+async def test_every_answer_names_its_authority_where_it_is_known(pix: Pix) -> None:
+    number = nhs_number(7991)
+    await pix.feed(patient(COUNCIL, "7990001", nhs=number))
+    told = (await pix.ask(COUNCIL, "7990001")).json()["parameter"][0]["valueIdentifier"]
+    assert told == {
+        "system": NHS, "value": number, "assigner": {"display": "NHS England PDS / NBO at birth"},
+    }  # fmt: skip

@@ -274,3 +274,113 @@ async def test_xml_goes_in_and_comes_out(pix: Pix) -> None:
         "name": [{"family": "Ashworth"}],
     }
     assert (await pix.feed(body)).headers["etag"] == 'W/"1"'
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "family=Mül*&given=Zo*", "address-postalcode=M5*", "family=muller*&birthdate=ge1984&birthdate=le1985",
+        "_id={zoe}", "_id=nobody,{zoe}&gender=female", "_lastUpdated=ge2020&family=muller",
+        "telecom=zoe@x.example&address-city=salford&given=may&active=true&mothersMaidenName=fitz*",
+        "family:exact=Müller-O'Neil&given:exact=Zoë&address-state:exact=Lancashire&address-city:exact=Salford",
+        "address:exact=7 Canal Street&address-country:exact=GB&address-postalcode:exact=M5 4WT",
+        "mothersMaidenName:exact=Fitzgerald", f"identifier={TRUST}%7C&family=muller&birthdate=1984-05",
+        f"identifier={TRUST}%7CZ1&identifier={NHS}%7C{nhs_number(8001)}",
+    ],
+)  # fmt: skip
+async def test_parameters_combine(pix: Pix, town: Mapping[str, str], query: str) -> None:
+    assert await found(pix, query.format(**town)) == [town["zoe"]]
+
+
+async def test_a_search_may_be_posted_and_answered_in_xml(
+    pix: Pix, town: Mapping[str, str]
+) -> None:
+    form = {"family": "muller", "identifier": f"{NHS}|"}
+    answer = await pix.http.post("/Patient/_search?gender=female", data=form)
+    assert answer.status_code == 200, answer.text
+    (entry,) = answer.json()["entry"]
+    assert entry["resource"]["id"] == town["zoe"]
+    assert {i["system"] for i in entry["resource"]["identifier"]} == {NHS}
+    self_link = next(k["url"] for k in answer.json()["link"] if k["relation"] == "self")
+    assert all(part in self_link for part in ("gender=female", "family=muller", "identifier="))
+    for asked in ({"_format": "xml"}, {}):
+        accept = {"Accept": "application/fhir+xml"} if not asked else {}
+        xml = await pix.http.post("/Patient/_search", data=form | asked, headers=accept)
+        assert '<total value="1"/>' in xml.text
+    refused = await pix.http.post("/Patient/_search", json=form)
+    assert refused.status_code == 415
+
+
+@pytest.mark.parametrize("path", ["/Patient?family=muller", "/Patient/{zoe}"])
+async def test_a_format_that_cannot_be_given_is_a_406(
+    pix: Pix, town: Mapping[str, str], path: str
+) -> None:
+    answer = await pix.http.get(path.format(**town), headers={"Accept": "text/turtle"})
+    assert answer.status_code == 406
+    assert answer.json()["issue"][0]["code"] == "not-supported"
+
+
+async def test_an_unknown_domain_beside_a_number_is_a_404_too(pix: Pix) -> None:
+    answer = await pix.http.get(f"/Patient?identifier={TRUST}%7CZ1,urn:oid:1.2.3%7C")
+    assert answer.status_code == 404
+    assert answer.json()["issue"][0]["severity"] == "warning"
+
+
+async def test_pages_stay_whole_while_others_write(pix: Pix) -> None:
+    name = [{"family": "Shifting"}]
+    made = [
+        (await pix.feed(patient(HOSPITAL, f"SHIFT{n}", name=name))).json()["id"] for n in range(9)
+    ]
+    seen: list[str] = []
+    url: str | None = f"{BASE}/Patient?family=shifting&_count=2"
+    page = 0
+    while url:
+        bundle: dict[str, Any] = (await pix.http.get(url)).json()
+        seen += [e["resource"]["id"] for e in bundle["entry"]]
+        page += 1
+        await pix.feed(patient(HOSPITAL, f"SHIFTNEW{page}", name=name))
+        await pix.feed(patient(HOSPITAL, "SHIFT0", name=name, gender=("male", "other")[page % 2]))
+        url = next((k["url"] for k in bundle["link"] if k["relation"] == "next"), None)
+    assert len(seen) == len(set(seen))
+    assert set(made) <= set(seen)
+
+
+async def test_a_merged_record_is_kept_from_a_domain_search_with_its_survivors_numbers(
+    pix: Pix,
+) -> None:
+    await pix.feed(patient(SALFORD, "8900001", name=[{"family": "Domainmerged"}]))
+    await pix.feed(
+        patient(SALFORD, "8900002", nhs=nhs_number(8901), name=[{"family": "Domainmerged"}])
+    )
+    other = {"identifier": {"system": SALFORD, "value": "8900002"}}
+    await pix.feed(replaced(patient(SALFORD, "8900001", name=[{"family": "Domainmerged"}]), other))
+    bundle = (await pix.http.get(f"/Patient?identifier={SALFORD}%7C&family=domainmerged")).json()
+    (entry,) = bundle["entry"]
+    values = {(i["system"], i["value"], i.get("use")) for i in entry["resource"]["identifier"]}
+    await pix.remove(SALFORD, "8900001")  # other tests ask for everybody who is inactive
+    assert values == {(SALFORD, "8900002", None), (SALFORD, "8900001", "old")}
+
+
+async def test_whoever_has_no_identifier_to_show_gets_one() -> None:
+    from datetime import UTC, datetime
+
+    from affinity.pack import load
+    from pix import showing
+    from pix.identifiers import Domains
+
+    own = showing.canonical(
+        {
+            "resourceType": "Patient",
+            "identifier": [
+                {"system": TRUST},
+                {"value": "1"},
+                {"system": NS + "upn-former", "value": "X"},
+            ],
+            "name": [{"family": "Nobody"}],
+        }
+    )
+    shown = showing.shown(
+        own, id_="p1", version=1, at=datetime.now(UTC),
+        domains=Domains(load("greater_manchester"), BASE),
+    )  # fmt: skip
+    assert shown["identifier"] == [{"system": "urn:ietf:rfc:3986", "value": f"{BASE}/Patient/p1"}]
