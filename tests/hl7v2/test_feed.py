@@ -157,13 +157,14 @@ async def test_bytes_that_are_not_of_the_declared_character_set_are_refused(hl7:
 
 async def test_a_verified_nhs_number_joins_people_of_two_sources(hl7: Hl7) -> None:
     nhs, one, two = nhs_number(71001), unique("P"), unique("P")
+    who = {"flags": "NSTS01", "name": "Verified^Valerie", "born": "19551231", "address": "", "phone": ""}
     await hl7.fed(
-        a_person(f"{one}^^^{MFT}~{nhs}^^^{NHS}^NH", flags="NSTS01"),
-        a_person(f"{two}^^^{NCA}~{nhs}^^^{NHS}^NH", sender="PAS|RM3", flags="NSTS01"),
+        a_person(f"{one}^^^{MFT}~{nhs}^^^{NHS}^NH", **who),
+        a_person(f"{two}^^^{NCA}~{nhs}^^^{NHS}^NH", sender="PAS|RM3", **who),
     )
     assert await hl7.others(SYSTEM, one) == sorted([nhs, two])
     # An update that does not speak of the tracing status leaves it as it was.
-    await hl7.fed(a_person(f"{one}^^^{MFT}~{nhs}^^^{NHS}", "A08", phone="0161 496 0001"))
+    await hl7.fed(a_person(f"{one}^^^{MFT}~{nhs}^^^{NHS}", "A08", **{**who, "flags": ""}, sex="F"))
     assert await hl7.others(SYSTEM, one) == sorted([nhs, two])
 
 
@@ -221,9 +222,10 @@ async def test_a_replaced_number_that_nobody_knows_is_no_error_and_changes_nothi
 @pytest.mark.parametrize("event", ["A40", "A47"])
 async def test_a_surviving_number_that_nobody_knows_is_a_change_of_number(hl7: Hl7, event: str) -> None:
     nhs, old, new, other = nhs_number(73000 + len(event) * 7 + int(event[1:])), unique("P"), unique("P"), unique("P")
+    who = {"flags": "NSTS01", "name": f"Renamed{event}^Rhoda", "born": f"1955{event[1:3].replace('40', '11').replace('47', '12')}07"}
     await hl7.fed(
-        a_person(f"{old}^^^{MFT}~{nhs}^^^{NHS}", flags="NSTS01", phone="0161 496 0777"),
-        a_person(f"{other}^^^{NCA}~{nhs}^^^{NHS}", sender="PAS|RM3", flags="NSTS01"),
+        a_person(f"{old}^^^{MFT}~{nhs}^^^{NHS}", **who, phone="0161 496 0777", address=""),
+        a_person(f"{other}^^^{NCA}~{nhs}^^^{NHS}", sender="PAS|RM3", **who, phone="", address=""),
         a_merge(f"{new}^^^{MFT}", f"{old}^^^{MFT}", event),
     )
     found = await hl7.patient(SYSTEM, new)

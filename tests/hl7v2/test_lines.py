@@ -102,15 +102,17 @@ async def test_what_is_no_message_is_rejected_and_the_line_goes_on(hl7: Hl7, bod
 async def test_the_messages_of_one_sender_are_taken_in_order_and_senders_do_not_wait_for_each_other(hl7: Hl7) -> None:
     mine, theirs = unique("L"), unique("L")
 
-    async def burst(sender: str, number: str, domain: str) -> None:
+    async def burst(sender: str, number: str, domain: str, given: str, born: str) -> None:
         reader, writer = await raw_line(hl7)
+        who = {"sender": sender, "born": born, "address": "", "phone": ""}
         for n in range(15):
-            writer.write(framed(a_person(f"{number}^^^{domain}", "A08", sender=sender, name=f"N{n}^X").encode()))
+            said = a_person(f"{number}^^^{domain}", "A08", name=f"N{n}^{given}", **who)
+            writer.write(framed(said.encode()))
         for _ in range(15):
             assert answered(await heard(reader)).ack == "AA"
         writer.close()
 
-    await asyncio.gather(burst("PAS|R0A", mine, MFT), burst("PAS|RM3", theirs, NCA))
+    await asyncio.gather(burst("PAS|R0A", mine, MFT, "Quentin", "19310101"), burst("PAS|RM3", theirs, NCA, "Bettina", "20010902"))
     found = await hl7.patient(SYSTEM, mine)
     assert (found["name"][0]["family"], found["meta"]["versionId"]) == ("N14", "15")
 
