@@ -57,7 +57,13 @@ def pid(
 ) -> str:  # fmt: skip
     fields = [""] * 33
     fields[3], fields[5], fields[6], fields[7], fields[8] = numbers, name, maiden, born, sex
-    fields[11], fields[13], fields[19], fields[31], fields[32] = address, phone, pid19, unknown, flags
+    fields[11], fields[13], fields[19], fields[31], fields[32] = (
+        address,
+        phone,
+        pid19,
+        unknown,
+        flags,
+    )
     return "|".join(["PID", *fields[1:]]).rstrip("|")
 
 
@@ -76,7 +82,14 @@ def a_merge(survivor: str, replaced: str, event: str = "A40", **header: Any) -> 
     return adt(event, f"PID|||{survivor}||Ashworth^Zoë", f"MRG|{replaced}", **header)
 
 
-def q23(number: str, targets: Sequence[str] = (), *, tag: str = "T1", sender: str = "PAS|R0A", **header: Any) -> str:
+def q23(
+    number: str,
+    targets: Sequence[str] = (),
+    *,
+    tag: str = "T1",
+    sender: str = "PAS|R0A",
+    **header: Any,
+) -> str:
     wanted = "~".join(f"^^^{t}" for t in targets)
     qpd = f"QPD|IHE PIX Query|{tag}|{number}|{wanted}".rstrip("|")
     return "\r".join([msh("QBP^Q23^QBP_Q21", version="2.5", sender=sender, **header), qpd, "RCP|I"])
@@ -88,7 +101,11 @@ def q22(
 ) -> str:  # fmt: skip
     wanted = "~".join(f"^^^{d}" for d in domains)
     qpd = f"QPD|IHE PDQ Query|{tag}|{'~'.join(fields)}|||||{wanted}".rstrip("|")
-    parts = [msh("QBP^Q22^QBP_Q21", version="2.5", sender=sender, **header), qpd, f"RCP|I|{size}".rstrip("|")]
+    parts = [
+        msh("QBP^Q22^QBP_Q21", version="2.5", sender=sender, **header),
+        qpd,
+        f"RCP|I|{size}".rstrip("|"),
+    ]
     if pointer:
         parts.append(f"DSC|{pointer}|I")
     return "\r".join(parts)
@@ -169,10 +186,14 @@ class Hl7:
 
     async def others(self, system: str, value: str) -> list[str]:
         """The values that `$ihe-pix` tells."""
-        answer = await self.http.get("/Patient/$ihe-pix", params={"sourceIdentifier": f"{system}|{value}"})
+        answer = await self.http.get(
+            "/Patient/$ihe-pix", params={"sourceIdentifier": f"{system}|{value}"}
+        )
         assert answer.status_code == 200, answer.text
         return sorted(
-            p["valueIdentifier"]["value"] for p in answer.json().get("parameter", []) if p["name"] == "targetIdentifier"
+            p["valueIdentifier"]["value"]
+            for p in answer.json().get("parameter", [])
+            if p["name"] == "targetIdentifier"
         )
 
     @property
@@ -216,7 +237,9 @@ async def hl7v2_service(
     async with serving(onion.create(opening, ROWS)) as app:
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)
         headers = {"Authorization": "Bearer t", "Accept": "application/fhir+json"}
-        async with httpx.AsyncClient(transport=transport, base_url=f"{ORIGIN}/fhir", headers=headers) as http:
+        async with httpx.AsyncClient(
+            transport=transport, base_url=f"{ORIGIN}/fhir", headers=headers
+        ) as http:
             made.append(Hl7(port, http, mongo, settings, tls=tls))
             yield made[0]
 
@@ -258,7 +281,11 @@ class Consumer:
                     self.heard.append(said)
                     control = said.message.control_id
                     error = "\rERR||PID^1^3|204^Unknown key^HL70357|E" if ack != "AA" else ""
-                    writer.write(framed(f"MSH|^~\\&|C|C|T|E|2026||ACK^A31^ACK|1|P|2.5\rMSA|{ack}|{control}{error}".encode()))
+                    writer.write(
+                        framed(
+                            f"MSH|^~\\&|C|C|T|E|2026||ACK^A31^ACK|1|P|2.5\rMSA|{ack}|{control}{error}".encode()
+                        )
+                    )
                     await writer.drain()
         finally:
             writer.close()
@@ -276,6 +303,7 @@ class Consumer:
 def consumers_file(folder: Path, port: int, domains: str, name: str = "REGISTER") -> str:
     path = folder / f"consumers-{name}.csv"
     path.write_text(
-        "name,host,port,application,facility,domains,tls\n" f"{name},127.0.0.1,{port},REG,GM,{domains},no\n"
+        "name,host,port,application,facility,domains,tls\n"
+        f"{name},127.0.0.1,{port},REG,GM,{domains},no\n"
     )
     return str(path)

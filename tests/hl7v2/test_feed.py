@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from tests.hl7v2.makers import (
@@ -28,7 +30,9 @@ NHS_SYSTEM = "https://fhir.nhs.uk/Id/nhs-number"
 
 @pytest.mark.parametrize("event", ["A01", "A04", "A05", "A08", "A28", "A31"])
 @pytest.mark.parametrize("version", ["2.3.1", "2.5"])
-async def test_a_person_is_added_by_every_event_in_both_versions(hl7: Hl7, event: str, version: str) -> None:
+async def test_a_person_is_added_by_every_event_in_both_versions(
+    hl7: Hl7, event: str, version: str
+) -> None:
     number = unique("P")
     answer = await hl7.say(a_person(f"{number}^^^{MFT}", event, version=version, id_="X1" + number))
     assert answer.ack == "AA"
@@ -40,7 +44,10 @@ async def test_a_person_is_added_by_every_event_in_both_versions(hl7: Hl7, event
     assert answer.message.sender == ("THROUGHLINE", "EXCHANGE")
     assert answer.message.receiver == ("PAS", "R0A")
     found = await hl7.patient(SYSTEM, number)
-    assert found["name"] == [{"use": "official", "family": "Ashworth", "given": ["Zoë", "May"]}] or found["name"][0]["family"] == "Ashworth"
+    assert (
+        found["name"] == [{"use": "official", "family": "Ashworth", "given": ["Zoë", "May"]}]
+        or found["name"][0]["family"] == "Ashworth"
+    )
     assert (found["birthDate"], found["gender"]) == ("1980-02-03", "female")
     assert found["address"][0]["postalCode"] == "M1 1AA"
     assert found["telecom"] == [{"system": "phone", "value": "0161 496 0000", "use": "home"}]
@@ -50,13 +57,17 @@ async def test_a_person_is_added_by_every_event_in_both_versions(hl7: Hl7, event
     "authority",
     [MFT, f"&{MFT_OID}&ISO", MFT_FULL, f"OURS&{MFT_OID}&ISO", f"&{SYSTEM}&URI", ""],
 )
-async def test_an_authority_is_known_by_namespace_by_oid_by_uri_or_by_the_sender(hl7: Hl7, authority: str) -> None:
+async def test_an_authority_is_known_by_namespace_by_oid_by_uri_or_by_the_sender(
+    hl7: Hl7, authority: str
+) -> None:
     number = unique("P")
     await hl7.fed(a_person(f"{number}^^^{authority}"))
     assert (await hl7.patient(SYSTEM, number))["identifier"][0]["system"] == SYSTEM
 
 
-async def test_a_number_without_authority_is_refused_where_the_sender_has_no_domain(hl7: Hl7) -> None:
+async def test_a_number_without_authority_is_refused_where_the_sender_has_no_domain(
+    hl7: Hl7,
+) -> None:
     answer = await hl7.say(a_person("123", sender="ENGINE|GMICB"))
     assert (answer.ack, answer.errors) == ("AE", [("PID^1^3^1^4", "101")])
 
@@ -69,7 +80,9 @@ async def test_an_unknown_or_contradictory_authority_is_rejected(hl7: Hl7, autho
     assert (answer.ack, answer.errors) == ("AR", [("PID^1^3^2^4", "204")])
 
 
-async def test_a_source_may_not_assign_in_the_domain_of_another_but_may_carry_its_numbers(hl7: Hl7) -> None:
+async def test_a_source_may_not_assign_in_the_domain_of_another_but_may_carry_its_numbers(
+    hl7: Hl7,
+) -> None:
     alone = await hl7.say(a_person(f"999^^^{NCA}"))
     assert (alone.ack, alone.errors) == ("AE", [("PID^1^3^1^4", "204")])
     number = unique("P")
@@ -102,7 +115,15 @@ async def test_everything_that_is_wrong_is_said_at_once(hl7: Hl7) -> None:
     assert all(answer.words)
 
 
-@pytest.mark.parametrize(("born", "kept"), [("1984", "1984"), ("198403", "1984-03"), ("19840312", "1984-03-12"), ("198403121530+0000", "1984-03-12")])
+@pytest.mark.parametrize(
+    ("born", "kept"),
+    [
+        ("1984", "1984"),
+        ("198403", "1984-03"),
+        ("19840312", "1984-03-12"),
+        ("198403121530+0000", "1984-03-12"),
+    ],
+)
 async def test_a_birth_date_may_be_partial(hl7: Hl7, born: str, kept: str) -> None:
     number = unique("P")
     await hl7.fed(a_person(f"{number}^^^{MFT}", born=born))
@@ -112,7 +133,11 @@ async def test_a_birth_date_may_be_partial(hl7: Hl7, born: str, kept: str) -> No
 async def test_what_an_update_does_not_speak_of_stays_and_the_null_value_removes(hl7: Hl7) -> None:
     number = unique("P")
     await hl7.fed(a_person(f"{number}^^^{MFT}", maiden="Kaya"))
-    await hl7.fed(a_person(f"{number}^^^{MFT}", "A08", name="Bell^Zoë", address='""', phone="", born="", sex=""))
+    await hl7.fed(
+        a_person(
+            f"{number}^^^{MFT}", "A08", name="Bell^Zoë", address='""', phone="", born="", sex=""
+        )
+    )
     found = await hl7.patient(SYSTEM, number)
     assert found["name"] == [{"family": "Bell", "given": ["Zoë"]}]
     assert "address" not in found
@@ -129,7 +154,9 @@ async def test_the_same_content_again_makes_no_new_version(hl7: Hl7) -> None:
 
 async def test_escapes_repetitions_and_foreign_delimiters_are_understood(hl7: Hl7) -> None:
     number = unique("P")
-    message = a_person(f"{number}^^^{MFT}", name="Smith \\T\\ Jones^O\\X27\\Neil~Al\\S\\ias^Bo^^^^^N")
+    message = a_person(
+        f"{number}^^^{MFT}", name="Smith \\T\\ Jones^O\\X27\\Neil~Al\\S\\ias^Bo^^^^^N"
+    )
     other = message.replace("|", "\0").replace("^", "*").replace("~", "%").replace("&", "$")
     other = other.replace("\0", "#").replace("MSH#*%\\$", "MSH#*%\\$")
     await hl7.fed(other)
@@ -139,7 +166,12 @@ async def test_escapes_repetitions_and_foreign_delimiters_are_understood(hl7: Hl
 
 
 async def test_a_name_keeps_its_letters_in_every_character_set(hl7: Hl7) -> None:
-    for charset, codec in [("UNICODE UTF-8", "utf-8"), ("8859/1", "latin-1"), ("", "utf-8"), ("", "latin-1")]:
+    for charset, codec in [
+        ("UNICODE UTF-8", "utf-8"),
+        ("8859/1", "latin-1"),
+        ("", "utf-8"),
+        ("", "latin-1"),
+    ]:
         number = unique("P")
         said = adt("A01", pid(f"{number}^^^{MFT}", name="Müller^Zoë"), charset=charset)
         answer = await hl7.say(said.encode(codec))
@@ -157,7 +189,13 @@ async def test_bytes_that_are_not_of_the_declared_character_set_are_refused(hl7:
 
 async def test_a_verified_nhs_number_joins_people_of_two_sources(hl7: Hl7) -> None:
     nhs, one, two = nhs_number(71001), unique("P"), unique("P")
-    who = {"flags": "NSTS01", "name": "Verified^Valerie", "born": "19551231", "address": "", "phone": ""}
+    who = {
+        "flags": "NSTS01",
+        "name": "Verified^Valerie",
+        "born": "19551231",
+        "address": "",
+        "phone": "",
+    }
     await hl7.fed(
         a_person(f"{one}^^^{MFT}~{nhs}^^^{NHS}^NH", **who),
         a_person(f"{two}^^^{NCA}~{nhs}^^^{NHS}^NH", sender="PAS|RM3", **who),
@@ -176,11 +214,17 @@ async def test_a_wrong_check_digit_is_refused_where_it_stands(hl7: Hl7) -> None:
 # -- merges -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("version", "structure"), [("2.3.1", ""), ("2.5", "^ADT_A39"), ("2.5", "^ADT_A40")])
+@pytest.mark.parametrize(
+    ("version", "structure"), [("2.3.1", ""), ("2.5", "^ADT_A39"), ("2.5", "^ADT_A40")]
+)
 async def test_after_a_merge_the_replaced_number_leads_nowhere_and_the_survivor_answers(
     hl7: Hl7, version: str, structure: str
 ) -> None:
-    nhs, stays, goes = nhs_number(72000 + hash((version, structure)) % 900), unique("P"), unique("P")
+    nhs, stays, goes = (
+        nhs_number(72000 + hash((version, structure)) % 900),
+        unique("P"),
+        unique("P"),
+    )
     await hl7.fed(
         a_person(f"{stays}^^^{MFT}~{nhs}^^^{NHS}", flags="NSTS01"), a_person(f"{goes}^^^{MFT}"),
         a_merge(f"{stays}^^^{MFT}", f"{goes}^^^{MFT}", f"A40{structure}", version=version),
@@ -211,7 +255,9 @@ async def test_a_merge_told_again_in_another_message_changes_nothing(hl7: Hl7) -
     assert (await hl7.patient(SYSTEM, stays))["meta"]["versionId"] == version
 
 
-async def test_a_replaced_number_that_nobody_knows_is_no_error_and_changes_nothing(hl7: Hl7) -> None:
+async def test_a_replaced_number_that_nobody_knows_is_no_error_and_changes_nothing(
+    hl7: Hl7,
+) -> None:
     stays, ghost = unique("P"), unique("P")
     await hl7.fed(a_person(f"{stays}^^^{MFT}"), a_merge(f"{stays}^^^{MFT}", f"{ghost}^^^{MFT}"))
     assert (await hl7.patient(SYSTEM, stays))["meta"]["versionId"] == "1"
@@ -220,9 +266,20 @@ async def test_a_replaced_number_that_nobody_knows_is_no_error_and_changes_nothi
 
 
 @pytest.mark.parametrize("event", ["A40", "A47"])
-async def test_a_surviving_number_that_nobody_knows_is_a_change_of_number(hl7: Hl7, event: str) -> None:
-    nhs, old, new, other = nhs_number(73000 + len(event) * 7 + int(event[1:])), unique("P"), unique("P"), unique("P")
-    who = {"flags": "NSTS01", "name": f"Renamed{event}^Rhoda", "born": f"1955{event[1:3].replace('40', '11').replace('47', '12')}07"}
+async def test_a_surviving_number_that_nobody_knows_is_a_change_of_number(
+    hl7: Hl7, event: str
+) -> None:
+    nhs, old, new, other = (
+        nhs_number(73000 + len(event) * 7 + int(event[1:])),
+        unique("P"),
+        unique("P"),
+        unique("P"),
+    )
+    who = {
+        "flags": "NSTS01",
+        "name": f"Renamed{event}^Rhoda",
+        "born": f"1955{event[1:3].replace('40', '11').replace('47', '12')}07",
+    }
     await hl7.fed(
         a_person(f"{old}^^^{MFT}~{nhs}^^^{NHS}", **who, phone="0161 496 0777", address=""),
         a_person(f"{other}^^^{NCA}~{nhs}^^^{NHS}", sender="PAS|RM3", **who, phone="", address=""),
@@ -277,7 +334,7 @@ async def test_chains_of_merges_lead_to_the_last_survivor(hl7: Hl7) -> None:
     numbers = [unique("P") for _ in range(5)]
     for number in numbers:
         await hl7.fed(a_person(f"{number}^^^{MFT}"))
-    for goes, stays in zip(numbers, numbers[1:], strict=False):
+    for goes, stays in itertools.pairwise(numbers):
         await hl7.fed(a_merge(f"{stays}^^^{MFT}", f"{goes}^^^{MFT}"))
     kept = {i["value"] for i in (await hl7.patient(SYSTEM, numbers[-1]))["identifier"]}
     assert kept == set(numbers)
@@ -305,7 +362,9 @@ async def test_a_header_that_is_not_for_this_door_is_turned_away(
     hl7: Hl7, change: dict[str, str], ack: str, errors: list[tuple[str, str]]
 ) -> None:
     header = {"event": "ADT^A01", "version": "2.3.1", **change}
-    message = "\r".join([msh(header.pop("event"), **header), "EVN||2026", pid(f"{unique()}^^^{MFT}")])  # type: ignore[arg-type]
+    message = "\r".join(
+        [msh(header.pop("event"), **header), "EVN||2026", pid(f"{unique()}^^^{MFT}")]
+    )  # type: ignore[arg-type]
     answer = await hl7.say(message)
     assert (answer.ack, answer.errors) == (ack, errors)
 
@@ -363,8 +422,10 @@ async def test_a_refused_message_may_be_corrected_under_its_control_id(hl7: Hl7)
 
 async def test_every_message_is_audited_before_it_is_acknowledged(hl7: Hl7) -> None:
     number, id_ = unique("P"), unique("C")
-    await hl7.fed(a_person(f"{number}^^^{MFT}", id_=id_), a_person(f"{number}^^^{MFT}", "A08", name="B^C"))
-    created, updated = hl7.audited
+    await hl7.fed(
+        a_person(f"{number}^^^{MFT}", id_=id_), a_person(f"{number}^^^{MFT}", "A08", name="B^C")
+    )
+    created, _ = hl7.audited
     assert created["type"] == {
         "system": "http://dicom.nema.org/resources/ontology/DCM", "code": "110110", "display": "Patient Record",
     }  # fmt: skip
@@ -373,7 +434,8 @@ async def test_every_message_is_audited_before_it_is_acknowledged(hl7: Hl7) -> N
     assert created["agent"][0]["who"]["identifier"]["value"] == "pas-r0a"
     assert created["agent"][0]["network"]["address"] == "127.0.0.1"
     entities = [e["what"].get("identifier", {}).get("value") for e in created["entity"]]
-    assert id_ in entities and number in entities
+    assert id_ in entities
+    assert number in entities
 
 
 async def test_a_refusal_and_a_stranger_are_audited_too(hl7: Hl7) -> None:
@@ -400,7 +462,9 @@ async def test_an_audit_event_is_legal_fhir(hl7: Hl7) -> None:
 
     stays, goes = unique("P"), unique("P")
     await hl7.fed(
-        a_person(f"{stays}^^^{MFT}"), a_person(f"{goes}^^^{MFT}"), a_merge(f"{stays}^^^{MFT}", f"{goes}^^^{MFT}")
+        a_person(f"{stays}^^^{MFT}"),
+        a_person(f"{goes}^^^{MFT}"),
+        a_merge(f"{stays}^^^{MFT}", f"{goes}^^^{MFT}"),
     )
     await hl7.say(q23(f"{stays}^^^{MFT}"))
     await hl7.say(a_person("1", sex="X"))

@@ -92,14 +92,29 @@ async def test_a_line_stays_open_for_many_messages(hl7: Hl7) -> None:
             assert answered(await line.say(a_person(f"{unique('L')}^^^{MFT}").encode())).ack == "AA"
 
 
-@pytest.mark.parametrize("body", [b"", b"\r", b"MSH", b"MSH|^~\\&", b"PID|||1", b"\x00\xff\xfe", b"MSH|||||", b"MSH|^~\\&|PAS|R0A\rPID", b"MSHMSHMSH"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\r",
+        b"MSH",
+        b"MSH|^~\\&",
+        b"PID|||1",
+        b"\x00\xff\xfe",
+        b"MSH|||||",
+        b"MSH|^~\\&|PAS|R0A\rPID",
+        b"MSHMSHMSH",
+    ],
+)
 async def test_what_is_no_message_is_rejected_and_the_line_goes_on(hl7: Hl7, body: bytes) -> None:
     async with speaking("127.0.0.1", hl7.port) as line:
         assert answered(await line.say(body)).ack in ("AR", "AE")
         assert answered(await line.say(a_person(f"{unique('L')}^^^{MFT}").encode())).ack == "AA"
 
 
-async def test_the_messages_of_one_sender_are_taken_in_order_and_senders_do_not_wait_for_each_other(hl7: Hl7) -> None:
+async def test_the_messages_of_one_sender_are_taken_in_order_and_senders_do_not_wait_for_each_other(
+    hl7: Hl7,
+) -> None:
     mine, theirs = unique("L"), unique("L")
 
     async def burst(sender: str, number: str, domain: str, given: str, born: str) -> None:
@@ -112,7 +127,10 @@ async def test_the_messages_of_one_sender_are_taken_in_order_and_senders_do_not_
             assert answered(await heard(reader)).ack == "AA"
         writer.close()
 
-    await asyncio.gather(burst("PAS|R0A", mine, MFT, "Quentin", "19310101"), burst("PAS|RM3", theirs, NCA, "Bettina", "20010902"))
+    await asyncio.gather(
+        burst("PAS|R0A", mine, MFT, "Quentin", "19310101"),
+        burst("PAS|RM3", theirs, NCA, "Bettina", "20010902"),
+    )
     found = await hl7.patient(SYSTEM, mine)
     assert (found["name"][0]["family"], found["meta"]["versionId"]) == ("N14", "15")
 
@@ -126,7 +144,9 @@ async def test_one_message_sent_on_many_lines_at_once_is_done_once(hl7: Hl7) -> 
     assert len([e for e in hl7.audited if e["action"] == "C"]) == 1
 
 
-async def test_a_message_that_is_too_long_is_refused_by_name_and_the_line_ended(mongo: Mongo) -> None:
+async def test_a_message_that_is_too_long_is_refused_by_name_and_the_line_ended(
+    mongo: Mongo,
+) -> None:
     async with hl7v2_service(mongo, hl7v2_max_message=2000, hl7v2_lines=2) as hl7:
         reader, writer = await raw_line(hl7)
         writer.write(framed(a_person(f"1^^^{MFT}", id_="LONG1", name="x" * 5000).encode()))
@@ -205,12 +225,75 @@ def certificates(folder: Path) -> dict[str, Path]:
     def run(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=folder)
 
-    run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=Test authority", "-addext", "keyUsage=critical,keyCertSign")
+    run(
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.pem",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=Test authority",
+        "-addext",
+        "keyUsage=critical,keyCertSign",
+    )
     for name in ("localhost", "pas-r0a", "pas-rm3"):
-        run("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        run(
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-keyout",
+            f"{name}.key",
+            "-out",
+            f"{name}.csr",
+            "-subj",
+            f"/CN={name}",
+        )
         (folder / f"{name}.ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-        run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", f"{name}.pem", "-days", "2", "-extfile", f"{name}.ext")
-    run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "stranger.key", "-out", "stranger.pem", "-days", "2", "-subj", "/CN=pas-r0a")
+        run(
+            "x509",
+            "-req",
+            "-in",
+            f"{name}.csr",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-out",
+            f"{name}.pem",
+            "-days",
+            "2",
+            "-extfile",
+            f"{name}.ext",
+        )
+    run(
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-keyout",
+        "stranger.key",
+        "-out",
+        "stranger.pem",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=pas-r0a",
+    )
     return {p.name: p for p in folder.iterdir()}
 
 
@@ -250,8 +333,17 @@ async def test_over_tls_a_sender_is_known_by_its_certificate(mongo: Mongo, tmp_p
 
 # -- anything at all ---------------------------------------------------------------------------------------
 
-@given(st.lists(st.binary(max_size=40).filter(lambda b: END not in b and not b.endswith(b"\x1c")), max_size=6), st.data())
-def test_framing_gives_back_what_was_framed_however_it_is_cut(messages: list[bytes], data: st.DataObject) -> None:
+
+@given(
+    st.lists(
+        st.binary(max_size=40).filter(lambda b: END not in b and not b.endswith(b"\x1c")),
+        max_size=6,
+    ),
+    st.data(),
+)
+def test_framing_gives_back_what_was_framed_however_it_is_cut(
+    messages: list[bytes], data: st.DataObject
+) -> None:
     line = b"".join(framed(m) for m in messages)
     framing = Framing(1000)
     got: list[bytes] = []

@@ -26,13 +26,17 @@ from tests.hl7v2.makers import MFT, NHS, a_merge, a_person, q22, q23
 DOMAINS = Domains(load("greater_manchester"), "http://exchange.test/fhir")
 ENVELOPE = Envelope("T", "E", datetime(2026, 11, 25, tzinfo=UTC), "1")
 WHOLE = a_person(
-    f"7^^^{MFT}~9990000069^^^{NHS}", maiden="Kaya", flags="NSTS01", name="Ash^Zoë^May^III^Ms^MD^L~Bo^^^^^^N"
+    f"7^^^{MFT}~9990000069^^^{NHS}",
+    maiden="Kaya",
+    flags="NSTS01",
+    name="Ash^Zoë^May^III^Ms^MD^L~Bo^^^^^^N",
 )
 
 
 def parsed(text: str | bytes) -> Message:
     message, faults = read(text if isinstance(text, bytes) else text.encode())
-    assert message is not None and not faults
+    assert message is not None
+    assert not faults
     return message
 
 
@@ -55,7 +59,20 @@ def mutations(count: int) -> Iterator[bytes]:
                 case 2:
                     body[at:at] = body[at : at + chance.randint(1, 40)]
                 case 3:
-                    body[at:at] = chance.choice([b"|", b"^", b"~", b"\\", b"&", b"\r", b'""', b"\x00", b"\\X0B\\", "é".encode("latin-1")])
+                    body[at:at] = chance.choice(
+                        [
+                            b"|",
+                            b"^",
+                            b"~",
+                            b"\\",
+                            b"&",
+                            b"\r",
+                            b'""',
+                            b"\x00",
+                            b"\\X0B\\",
+                            "é".encode("latin-1"),
+                        ]
+                    )
                 case _:
                     body = body[:at] or bytearray(b"M")
             body = body or bytearray(b"x")
@@ -67,7 +84,15 @@ def test_a_damaged_message_is_read_or_refused_and_always_answered(body: bytes) -
     walk_through(body)
 
 
-@given(st.binary(max_size=300) | st.binary(max_size=200).map(lambda b: b"MSH|^~\\&|" + b) | st.text(max_size=200).map(lambda t: ("MSH|^~\\&|PAS|R0A|||2026||ADT^A01|1|P|2.5\rPID|" + t).encode("utf-8", "surrogatepass")))
+@given(
+    st.binary(max_size=300)
+    | st.binary(max_size=200).map(lambda b: b"MSH|^~\\&|" + b)
+    | st.text(max_size=200).map(
+        lambda t: ("MSH|^~\\&|PAS|R0A|||2026||ADT^A01|1|P|2.5\rPID|" + t).encode(
+            "utf-8", "surrogatepass"
+        )
+    )
+)
 def test_whatever_bytes_come_reading_judging_and_answering_never_fail(body: bytes) -> None:
     walk_through(body)
 
@@ -75,7 +100,8 @@ def test_whatever_bytes_come_reading_judging_and_answering_never_fail(body: byte
 def walk_through(body: bytes) -> None:
     message, faults = read(body)
     answer, damage = read(acknowledgement(message, faults, ENVELOPE))
-    assert answer is not None and not damage
+    assert answer is not None
+    assert not damage
     assert answer.first("MSA").value(1) == verdict(faults)
     if message is None:
         assert verdict(faults) == "AR"
@@ -87,7 +113,8 @@ def walk_through(body: bytes) -> None:
         check_structure(patient)
         out = stated_pid(patient, DOMAINS, lambda system: True)
         again, odd = read(b"MSH|^~\\&|||||||||||\r" + out.encode())
-        assert again is not None and not odd
+        assert again is not None
+        assert not odd
     for segment in message.segments[1:]:
         restated(segment)
 
@@ -117,10 +144,14 @@ def test_a_patient_goes_out_as_it_came_in() -> None:
     patient = revised(b"", said, DOMAINS)
     assert not check_structure(patient)
     line = stated_pid(patient, DOMAINS, lambda system: True)
-    back, wrong = told(parsed("MSH|^~\\&|A|B|||||ADT^A01|1|P|2.5||||||UNICODE UTF-8\r" + line), DOMAINS)
+    back, wrong = told(
+        parsed("MSH|^~\\&|A|B|||||ADT^A01|1|P|2.5||||||UNICODE UTF-8\r" + line), DOMAINS
+    )
     assert not wrong
     known = {k: v for k, v in back.elements.items() if k != "alias"}
-    assert {k: v for k, v in said.elements.items() if k in known and k != "name"} == {k: v for k, v in known.items() if k != "name"}
+    assert {k: v for k, v in said.elements.items() if k in known and k != "name"} == {
+        k: v for k, v in known.items() if k != "name"
+    }
     assert [n.identifier for n in back.numbers] == [n.identifier for n in said.numbers]
 
 
@@ -155,14 +186,20 @@ def test_a_revision_is_the_same_when_it_is_made_twice() -> None:
 def test_default_dates_and_addresses_that_are_said_to_be_unknown_are_not_taken() -> None:
     said, wrong = told(parsed(a_person(f"7^^^{MFT}", born="19000101", flags="UD~UA")), DOMAINS)
     assert not wrong
-    assert "birthDate" not in said.elements and "address" not in said.elements
+    assert "birthDate" not in said.elements
+    assert "address" not in said.elements
 
 
-@pytest.mark.parametrize("system", [d.system for d in DOMAINS.pack.domains if not d.prefix] + ["https://throughline.example/fhir/Id/social-care-id/352"])
+@pytest.mark.parametrize(
+    "system",
+    [d.system for d in DOMAINS.pack.domains if not d.prefix]
+    + ["https://throughline.example/fhir/Id/social-care-id/352"],
+)
 def test_every_domain_is_written_with_all_three_parts_and_read_back(system: str) -> None:
     written = assigned(system, DOMAINS)
     parts = written.split("&")
-    assert len(parts) == 3 and all(parts[1:])
+    assert len(parts) == 3
+    assert all(parts[1:])
     line = f"MSH|^~\\&|A|B\rPID|||1^^^{written}"
     assert authority(parsed(line).first("PID").field(3)[0], DOMAINS) == system
 
@@ -177,7 +214,10 @@ def test_an_empty_repetition_is_no_number_and_a_lone_authority_is_half_a_one() -
 def test_every_message_row_is_whole_and_no_two_are_one() -> None:
     seen = set()
     for row in hl7v2.MESSAGES:
-        assert row.see and row.words and row.segments[0] == "MSH" and row.audit.see
+        assert row.see
+        assert row.words
+        assert row.segments[0] == "MSH"
+        assert row.audit.see
         for version in row.versions:
             assert (row.type, row.trigger, version) not in seen
             seen.add((row.type, row.trigger, version))

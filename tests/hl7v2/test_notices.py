@@ -57,7 +57,9 @@ async def pair(hl7: Hl7, serial: int, family: str = "Told") -> tuple[str, str, s
     nhs, one, two = nhs_number(serial), unique("N"), unique("N")
     await hl7.fed(
         a_person(f"{one}^^^{MFT}~{nhs}^^^{NHS}", flags="NSTS01", name=f"{family}^Ann"),
-        a_person(f"{two}^^^{NCA}~{nhs}^^^{NHS}", sender="PAS|RM3", flags="NSTS01", name=f"{family}^Ann"),
+        a_person(
+            f"{two}^^^{NCA}~{nhs}^^^{NHS}", sender="PAS|RM3", flags="NSTS01", name=f"{family}^Ann"
+        ),
     )
     return one, two, nhs
 
@@ -72,16 +74,27 @@ async def test_a_join_is_told_with_all_numbers_and_a_split_with_two_notices(
         (joined,) = await consumer.until(1)
         message = joined.message
         assert [message.msh.value(9, component=n) for n in (1, 2, 3)] == ["ADT", "A31", "ADT_A05"]
-        assert (message.version, message.sender, message.receiver) == ("2.5", ("THROUGHLINE", "EXCHANGE"), ("REG", "GM"))
+        assert (message.version, message.sender, message.receiver) == (
+            "2.5",
+            ("THROUGHLINE", "EXCHANGE"),
+            ("REG", "GM"),
+        )
         assert [s.name for s in message.segments] == ["MSH", "EVN", "PID", "PV1"]
-        assert said(joined) == sorted([one, two])  # the NHS number is not in its domains of interest
+        assert said(joined) == sorted(
+            [one, two]
+        )  # the NHS number is not in its domains of interest
         for cx in message.first("PID").field(3):
-            assert all(cx[3]) and len(cx[3]) == 3
+            assert all(cx[3])
+            assert len(cx[3]) == 3
         raw = joined.raw.decode().split("\r")
-        assert raw[2].endswith("|| ") and raw[2].split("|")[5] == " "
-        assert raw[1].startswith("EVN||2") and raw[3] == "PV1||N"
+        assert raw[2].endswith("|| ")
+        assert raw[2].split("|")[5] == " "
+        assert raw[1].startswith("EVN||2")
+        assert raw[3] == "PV1||N"
         # The second trust takes the number back: each stands alone, and each is told.
-        await hl7.fed(a_person(f"{two}^^^{NCA}", "A08", sender="PAS|RM3", flags="NSTS01", born="19990909"))
+        await hl7.fed(
+            a_person(f"{two}^^^{NCA}", "A08", sender="PAS|RM3", flags="NSTS01", born="19990909")
+        )
         both = await consumer.until(3)
         assert sorted(said(n)[0] for n in both[1:]) == sorted([one, two])
         assert [len(said(n)) for n in both[1:]] == [1, 1]
@@ -111,14 +124,18 @@ async def test_people_with_one_number_and_changes_of_demographics_are_not_news(
         await hl7.fed(a_person(f"{unique('N')}^^^{MFT}"))
         one, two, nhs = await pair(hl7, 91101)
         await consumer.until(1)
-        await hl7.fed(a_person(f"{one}^^^{MFT}~{nhs}^^^{NHS}", "A08", flags="NSTS01", phone="0161 496 0123"))
+        await hl7.fed(
+            a_person(f"{one}^^^{MFT}~{nhs}^^^{NHS}", "A08", flags="NSTS01", phone="0161 496 0123")
+        )
         three, four, _ = await pair(hl7, 91102)
         heard = await consumer.until(2)
         assert [said(n) for n in heard] == [sorted([one, two]), sorted([three, four])]
     await clear(mongo)
 
 
-async def test_a_merge_is_told_for_the_survivor(mongo: Mongo, tmp_path: Path, consumer: Consumer) -> None:
+async def test_a_merge_is_told_for_the_survivor(
+    mongo: Mongo, tmp_path: Path, consumer: Consumer
+) -> None:
     file = consumers_file(tmp_path, consumer.port, "*")
     async with hl7v2_service(mongo, hl7v2_consumers=file) as hl7:
         await ready(mongo)
@@ -129,7 +146,11 @@ async def test_a_merge_is_told_for_the_survivor(mongo: Mongo, tmp_path: Path, co
         await consumer.until(2)
         await hl7.fed(a_merge(f"{one}^^^{MFT}", f"{goes}^^^{MFT}"))
         heard = await consumer.until(3)
-        assert [said(n) for n in heard] == [sorted([one, two, nhs]), sorted([goes, one, two, nhs]), sorted([one, two, nhs])]
+        assert [said(n) for n in heard] == [
+            sorted([one, two, nhs]),
+            sorted([goes, one, two, nhs]),
+            sorted([one, two, nhs]),
+        ]
     await clear(mongo)
 
 
@@ -160,7 +181,9 @@ async def test_a_line_that_is_cut_before_the_answer_is_opened_again_with_the_sam
     mongo: Mongo, tmp_path: Path, consumer: Consumer
 ) -> None:
     consumer.acks = ["hang up", "hang up"]
-    async with hl7v2_service(mongo, hl7v2_consumers=consumers_file(tmp_path, consumer.port, BOTH)) as hl7:
+    async with hl7v2_service(
+        mongo, hl7v2_consumers=consumers_file(tmp_path, consumer.port, BOTH)
+    ) as hl7:
         await ready(mongo)
         await pair(hl7, 91401)
         await consumer.until(1)
@@ -172,7 +195,9 @@ async def test_a_line_that_is_cut_before_the_answer_is_opened_again_with_the_sam
 async def test_a_rejected_notice_is_tried_again_and_a_refused_one_is_parked_until_somebody_asks(
     mongo: Mongo, tmp_path: Path, consumer: Consumer
 ) -> None:
-    async with hl7v2_service(mongo, hl7v2_consumers=consumers_file(tmp_path, consumer.port, BOTH)) as hl7:
+    async with hl7v2_service(
+        mongo, hl7v2_consumers=consumers_file(tmp_path, consumer.port, BOTH)
+    ) as hl7:
         await ready(mongo)
         consumer.acks = ["AR", "AR", "AA"]
         one, two, _ = await pair(hl7, 91501)
@@ -193,7 +218,8 @@ async def test_a_rejected_notice_is_tried_again_and_a_refused_one_is_parked_unti
         assert await queue.ask(None, moment()) == 1
         heard = await consumer.until(5)
         assert said(heard[4]) == sorted([three, four])
-        assert one and two
+        assert one
+        assert two
     await clear(mongo)
 
 
@@ -222,7 +248,9 @@ async def test_when_the_stream_is_lost_the_events_themselves_are_read(
     people = People(mongo, DOMAINS)
     rows = (Row("REG", "127.0.0.1", consumer.port, "REG", "GM", ("*",)),)
     async with hl7v2_service(mongo) as hl7:
-        notices = Notices(people, House("T", "E", "x", Vocabulary(), "P"), rows, hl7.settings, audit=None)  # type: ignore[arg-type]  # nothing is told here
+        notices = Notices(
+            people, House("T", "E", "x", Vocabulary(), "P"), rows, hl7.settings, audit=None
+        )  # type: ignore[arg-type]  # nothing is told here
         await notices.prepare()
         before = moment()
         await pair(hl7, 91701)
@@ -243,7 +271,9 @@ A, B = Identifier("s", "1"), Identifier("s", "2")
         ([A, B], digest([A, B]), True, False), ([A], digest([A, B]), False, True), ([], digest([A]), False, False),
     ],
 )  # fmt: skip
-def test_what_is_worth_telling(numbers: list[Identifier], last: str | None, parted: bool, worth: bool) -> None:
+def test_what_is_worth_telling(
+    numbers: list[Identifier], last: str | None, parted: bool, worth: bool
+) -> None:
     assert worth_telling(numbers, last, parted) is worth
 
 
@@ -252,11 +282,23 @@ def test_a_consumer_hears_of_its_domains_only_and_never_of_sealed_ones() -> None
     nino = "https://throughline.example/fhir/Id/nino"
     told = [Told(s, "1", "", "r", b"") for s in (sealed, nino, "https://fhir.nhs.uk/Id/nhs-number")]
     everything = Row("C", "h", 1, "a", "f", ("*",))
-    assert [n.system for n in interesting(told, everything, DOMAINS)] == ["https://fhir.nhs.uk/Id/nhs-number", nino]
+    assert [n.system for n in interesting(told, everything, DOMAINS)] == [
+        "https://fhir.nhs.uk/Id/nhs-number",
+        nino,
+    ]
     some = Row("C", "h", 1, "a", "f", (nino, sealed))
     assert [n.system for n in interesting(told, some, DOMAINS)] == [nino]
 
 
 def test_a_notice_said_again_has_the_same_control_id_and_a_newer_one_another() -> None:
     assert control_id("C", "P", [A], 0) == control_id("C", "P", [A], 0)
-    assert len({control_id("C", "P", [A], 0), control_id("C", "P", [A], 1), control_id("C", "P", [A, B], 0)}) == 3
+    assert (
+        len(
+            {
+                control_id("C", "P", [A], 0),
+                control_id("C", "P", [A], 1),
+                control_id("C", "P", [A, B], 0),
+            }
+        )
+        == 3
+    )

@@ -30,7 +30,12 @@ async def test_a_refused_feed_is_parked_with_its_reason_and_without_payload_in_i
     message = a_person(f"{unique('K')}^^^{MFT}", sex="X", id_="PARK1")
     await hl7.say(message)
     (held,) = await hl7.parked.all()
-    assert (held.sender, held.control_id, held.event, held.attempts) == ("PAS|R0A", "PARK1", "ADT^A01", 1)
+    assert (held.sender, held.control_id, held.event, held.attempts) == (
+        "PAS|R0A",
+        "PARK1",
+        "ADT^A01",
+        1,
+    )
     assert held.raw == message.encode()
     assert held.reasons[0].startswith("103 PID^1^8 ")
     assert "Ashworth" not in " ".join(held.reasons)
@@ -52,7 +57,9 @@ async def test_queries_and_strangers_are_not_parked(hl7: Hl7) -> None:
     assert await hl7.parked.all() == []
 
 
-async def test_a_parked_message_is_taken_when_its_reason_is_gone_and_it_is_tried_again(hl7: Hl7) -> None:
+async def test_a_parked_message_is_taken_when_its_reason_is_gone_and_it_is_tried_again(
+    hl7: Hl7,
+) -> None:
     one, two, three = unique("K"), unique("K"), unique("K")
     for number in (one, two, three):
         await hl7.fed(a_person(f"{number}^^^{MFT}"))
@@ -89,7 +96,9 @@ async def test_old_news_is_not_put_over_new(hl7: Hl7) -> None:
     assert (await hl7.patient(SYSTEM, number))["name"][0]["family"] == "New"
 
 
-async def test_a_message_this_side_fails_on_is_parked_and_rejected_with_a_reference(hl7: Hl7) -> None:
+async def test_a_message_this_side_fails_on_is_parked_and_rejected_with_a_reference(
+    hl7: Hl7,
+) -> None:
     number = unique("K")
     message = a_person(f"{number}^^^{MFT}")
     # A register that refuses every row, as a broken disk or a foreign hand in the database would.

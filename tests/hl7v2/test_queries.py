@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hl7v2.makers import MFT, MFT_FULL, NCA, NHS, Hl7, a_merge, a_person, msh, q22, q23, unique
+from tests.hl7v2.makers import (
+    MFT,
+    MFT_FULL,
+    NCA,
+    NHS,
+    Hl7,
+    a_merge,
+    a_person,
+    msh,
+    q22,
+    q23,
+    unique,
+)
 from tests.pix.makers import nhs_number
-
 
 
 async def two_records(hl7: Hl7, serial: int, **more: str) -> tuple[str, str, str]:
@@ -19,7 +30,9 @@ async def two_records(hl7: Hl7, serial: int, **more: str) -> tuple[str, str, str
     return one, two, nhs
 
 
-async def test_the_other_numbers_of_a_person_are_told_with_all_three_parts_of_their_authority(hl7: Hl7) -> None:
+async def test_the_other_numbers_of_a_person_are_told_with_all_three_parts_of_their_authority(
+    hl7: Hl7,
+) -> None:
     one, two, nhs = await two_records(hl7, 81001)
     answer = await hl7.say(q23(f"{one}^^^{MFT}", tag="TAG7", sender="ENGINE|GMICB"))
     message = answer.message
@@ -28,7 +41,9 @@ async def test_the_other_numbers_of_a_person_are_told_with_all_three_parts_of_th
     assert (answer.ack, answer.standing, message.first("QAK").value(1)) == ("AA", "OK", "TAG7")
     assert sorted(answer.numbers()) == sorted([(nhs, "NHS"), (two, "MRN-RM3")])
     for cx in message.first("PID").field(3):
-        assert all(cx[3]) and len(cx[3]) == 3 and cx[3][2] == "ISO"
+        assert all(cx[3])
+        assert len(cx[3]) == 3
+        assert cx[3][2] == "ISO"
     raw = answer.raw.decode().split("\r")
     assert next(s for s in raw if s.startswith("QPD")) == f"QPD|IHE PIX Query|TAG7|{one}^^^{MFT}"
     fields = next(s for s in raw if s.startswith("PID")).split("|")
@@ -41,7 +56,12 @@ async def test_only_wanted_domains_are_told_and_none_is_no_error(hl7: Hl7) -> No
     wanted = await hl7.say(q23(f"{one}^^^{MFT}", [NCA], sender="ENGINE|GMICB"))
     assert wanted.numbers() == [(two, "MRN-RM3")]
     nothing = await hl7.say(q23(f"{one}^^^{MFT}", ["MRN-RMC"], sender="ENGINE|GMICB"))
-    assert (nothing.ack, nothing.standing, nothing.errors, nothing.numbers()) == ("AA", "NF", [], [])
+    assert (nothing.ack, nothing.standing, nothing.errors, nothing.numbers()) == (
+        "AA",
+        "NF",
+        [],
+        [],
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,7 +73,11 @@ async def test_only_wanted_domains_are_told_and_none_is_no_error(hl7: Hl7) -> No
         ("1", [], [("QPD^1^3^1^4", "101")]),
         ("", [], [("QPD^1^3", "101")]),
         ("1^^^MRN-R0A~2^^^MRN-R0A", [], [("QPD^1^3^2", "100")]),
-        ("NOBODY1^^^MRN-R0A", ["MRN-RM3", "NOWHERE", "NOWHERE2"], [("QPD^1^4^2", "204"), ("QPD^1^4^3", "204")]),
+        (
+            "NOBODY1^^^MRN-R0A",
+            ["MRN-RM3", "NOWHERE", "NOWHERE2"],
+            [("QPD^1^4^2", "204"), ("QPD^1^4^3", "204")],
+        ),
     ],
 )
 async def test_a_cross_reference_that_cannot_be_answered_says_where(
@@ -66,7 +90,11 @@ async def test_a_cross_reference_that_cannot_be_answered_says_where(
 
 async def test_several_numbers_of_one_domain_stand_together(hl7: Hl7) -> None:
     nhs, one, two, other = nhs_number(81021), unique("Q"), unique("Q"), unique("Q")
-    for number, sender, domain in ((one, "PAS|R0A", MFT), (two, "PAS|R0A", MFT), (other, "PAS|RM3", NCA)):
+    for number, sender, domain in (
+        (one, "PAS|R0A", MFT),
+        (two, "PAS|R0A", MFT),
+        (other, "PAS|RM3", NCA),
+    ):
         await hl7.fed(a_person(f"{number}^^^{domain}~{nhs}^^^{NHS}", sender=sender, flags="NSTS01"))
     answer = await hl7.say(q23(f"{other}^^^{NCA}", [MFT, NHS], sender="ENGINE|GMICB"))
     spaces = [space for _, space in answer.numbers()]
@@ -144,7 +172,11 @@ async def test_a_person_is_found_by_every_field(hl7: Hl7, fields: list[str]) -> 
     )  # fmt: skip
     answer = await hl7.say(q22(fields))
     assert (answer.ack, answer.standing) == ("AA", "OK"), answer.raw
-    assert [answer.message.msh.value(9, component=n) for n in (1, 2, 3)] == ["RSP", "K22", "RSP_K21"]
+    assert [answer.message.msh.value(9, component=n) for n in (1, 2, 3)] == [
+        "RSP",
+        "K22",
+        "RSP_K21",
+    ]
     pids = list(answer.message.all("PID"))
     assert len(pids) == 1
     pid = pids[0]
@@ -156,7 +188,11 @@ async def test_a_person_is_found_by_every_field(hl7: Hl7, fields: list[str]) -> 
 
 async def test_nobody_is_no_error_and_an_exact_value_is_no_beginning(hl7: Hl7) -> None:
     await hl7.fed(a_person(f"{unique('Q')}^^^{MFT}", name="Beginning^Ann"))
-    for fields in (["@PID.5.1^Begin"], ["@PID.5.1^Nobodyatall"], ["@PID.3.1^999888777", "@PID.3.4.1^MRN-R0A"]):
+    for fields in (
+        ["@PID.5.1^Begin"],
+        ["@PID.5.1^Nobodyatall"],
+        ["@PID.3.1^999888777", "@PID.3.4.1^MRN-R0A"],
+    ):
         answer = await hl7.say(q22(fields))
         assert (answer.ack, answer.standing, answer.errors) == ("AA", "NF", [])
 
@@ -171,7 +207,11 @@ async def test_nobody_is_no_error_and_an_exact_value_is_no_beginning(hl7: Hl7) -
         (["@PID.3.1^4", "@PID.3.4.1^NOWHERE"], [], [("QPD^1^3^2^2", "204")]),
         (["@PID.7^last year"], [], [("QPD^1^3^1^2", "102")]),
         (["@PID.8^Q"], [], [("QPD^1^3^1^2", "103")]),
-        (["@PID.5.1^Bell"], ["NOWHERE", "MRN-R0A", "&1.2.3&ISO"], [("QPD^1^8^1", "204"), ("QPD^1^8^3", "204")]),
+        (
+            ["@PID.5.1^Bell"],
+            ["NOWHERE", "MRN-R0A", "&1.2.3&ISO"],
+            [("QPD^1^8^1", "204"), ("QPD^1^8^3", "204")],
+        ),
         ([], [], [("QPD^1^3", "101")]),
     ],
 )
@@ -182,7 +222,9 @@ async def test_a_demographics_query_that_cannot_be_answered_says_where(
     assert (answer.ack, answer.standing, answer.errors) == ("AE", "AE", errors)
 
 
-async def test_only_wanted_domains_are_returned_and_people_without_one_are_left_out(hl7: Hl7) -> None:
+async def test_only_wanted_domains_are_returned_and_people_without_one_are_left_out(
+    hl7: Hl7,
+) -> None:
     family = "Wanted" + unique("W")
     await two_records(hl7, 82001, name=f"{family}^Ann")
     await hl7.fed(a_person(f"{unique('Q')}^^^{MFT}", name=f"{family}^Bea", born="19900101"))
@@ -209,7 +251,9 @@ async def test_pages_follow_one_another_without_gap_or_repetition(hl7: Hl7) -> N
     seen: list[str] = []
     pointer, pages = "", 0
     while True:
-        answer = await hl7.say(q22([f"@PID.5.1^{family}"], tag="PAGES", size="3^RD", pointer=pointer))
+        answer = await hl7.say(
+            q22([f"@PID.5.1^{family}"], tag="PAGES", size="3^RD", pointer=pointer)
+        )
         assert (answer.ack, answer.standing) == ("AA", "OK")
         seen += [p.value(3) for p in answer.message.all("PID")]
         pages += 1
@@ -222,7 +266,9 @@ async def test_pages_follow_one_another_without_gap_or_repetition(hl7: Hl7) -> N
     assert sorted(seen) == sorted(fed)
 
 
-async def test_a_pointer_serves_only_its_own_query_and_ends_when_the_query_is_cancelled(hl7: Hl7) -> None:
+async def test_a_pointer_serves_only_its_own_query_and_ends_when_the_query_is_cancelled(
+    hl7: Hl7,
+) -> None:
     family = "Cancel" + unique("W")
     for _ in range(3):
         await hl7.fed(a_person(f"{unique('Q')}^^^{MFT}", name=f"{family}^Ann"))
@@ -231,11 +277,17 @@ async def test_a_pointer_serves_only_its_own_query_and_ends_when_the_query_is_ca
     lost = [("DSC^1^1", "204")]
     other = await hl7.say(q22(["@PID.5.1^Other"], tag="C1", size="1^RD", pointer=pointer))
     assert (other.ack, other.errors) == ("AE", lost)
-    foreign = await hl7.say(q22([f"@PID.5.1^{family}"], tag="C1", size="1^RD", pointer=pointer, sender="PORTAL|GMICB"))
+    foreign = await hl7.say(
+        q22([f"@PID.5.1^{family}"], tag="C1", size="1^RD", pointer=pointer, sender="PORTAL|GMICB")
+    )
     assert foreign.errors == lost
     again = await hl7.say(q22([f"@PID.5.1^{family}"], tag="C1", size="1^RD", pointer=pointer))
     assert again.standing == "OK"
-    cancel = await hl7.say("\r".join([msh("QCN^J01^QCN_J01", version="2.5", sender="ENGINE|GMICB"), "QID|C1|IHE PDQ Query"]))
+    cancel = await hl7.say(
+        "\r".join(
+            [msh("QCN^J01^QCN_J01", version="2.5", sender="ENGINE|GMICB"), "QID|C1|IHE PDQ Query"]
+        )
+    )
     assert (cancel.ack, cancel.message.msh.value(9, component=2)) == ("AA", "J01")
     gone = await hl7.say(q22([f"@PID.5.1^{family}"], tag="C1", size="1^RD", pointer=pointer))
     assert gone.errors == lost
@@ -250,7 +302,9 @@ async def test_a_page_size_that_is_none_is_refused(hl7: Hl7, size: str, error: s
 async def test_a_merged_person_is_found_by_its_old_number_as_the_survivor(hl7: Hl7) -> None:
     stays, goes = unique("Q"), unique("Q")
     await hl7.fed(
-        a_person(f"{stays}^^^{MFT}"), a_person(f"{goes}^^^{MFT}"), a_merge(f"{stays}^^^{MFT}", f"{goes}^^^{MFT}")
+        a_person(f"{stays}^^^{MFT}"),
+        a_person(f"{goes}^^^{MFT}"),
+        a_merge(f"{stays}^^^{MFT}", f"{goes}^^^{MFT}"),
     )
     answer = await hl7.say(q22([f"@PID.3.1^{goes}", "@PID.3.4.1^MRN-R0A"]))
     assert answer.numbers() == [(stays, "MRN-R0A")]
@@ -264,7 +318,10 @@ async def test_every_person_that_is_shown_is_audited(hl7: Hl7) -> None:
     hl7.audited.clear()
     await hl7.say(q22([f"@PID.5.1^{family}"]))
     patients = {
-        e["what"]["reference"] for event in hl7.audited for e in event["entity"] if "reference" in e.get("what", {})
+        e["what"]["reference"]
+        for event in hl7.audited
+        for e in event["entity"]
+        if "reference" in e.get("what", {})
     }
     assert len(patients) == 3
     assert {e["subtype"][0]["code"] for e in hl7.audited} == {"ITI-21"}
