@@ -18,6 +18,8 @@ from standards import balp, hl7v2
 from standards.hl7v2 import Ack, Fault
 from standards.rows import AuditPattern
 
+_LONGEST = 250  # of a control id in the register; longer ones are refused
+
 
 @dataclass(frozen=True, slots=True)
 class House:
@@ -64,7 +66,7 @@ class Visit:
     @property
     def key(self) -> str:
         """What a message is known by: its sender and its control id (HL7 2.5 §2.15.9.10)."""
-        return f"{self.sender.name}|{self.message.control_id}"
+        return f"{self.sender.name}|{self.message.control_id[:_LONGEST]}"
 
     @property
     def digest(self) -> str:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import itertools
 
+import os
+from pathlib import Path
+from unittest.mock import patch
+
 import pytest
 
+from chassis.mongo import Mongo
+from exchange import ports
+from pix.hl7v2.speaking import speaking
 from tests.hl7v2.makers import (
     COUNCIL,
     MFT,
@@ -18,6 +25,7 @@ from tests.hl7v2.makers import (
     a_merge,
     a_person,
     adt,
+    hl7v2_service,
     msh,
     pid,
     q23,
@@ -471,3 +479,54 @@ async def test_an_audit_event_is_legal_fhir(hl7: Hl7) -> None:
     assert len(hl7.audited) == 6
     for event in hl7.audited:
         assert check_structure(dict(event)) == ()
+
+
+# -- what a table of senders adds -----------------------------------------------------------------------
+
+
+async def test_a_national_number_in_pid_19_joins_where_the_table_says_whose_it_is(mongo: Mongo, tmp_path: Path) -> None:
+    senders = tmp_path / "senders.csv"
+    senders.write_text(
+        "application,facility,client,organisation,role,purpose,transactions,domain,national,certificate\n"
+        "OLD,R0A,pas-r0a,R0A,,,ITI-8,NS/Id/local-patient-identifier/R0A,https://fhir.nhs.uk/Id/nhs-number,\n"
+        "NEW,RM3,pas-rm3,RM3,,,ITI-8,NS/Id/local-patient-identifier/RM3,,\n"
+    )
+    nhs, one, two = nhs_number(74001), unique("P"), unique("P")
+    who = {"flags": "NSTS01", "name": "Nation^Al", "born": "19440404", "address": "", "phone": ""}
+    async with hl7v2_service(mongo, hl7v2_senders=str(senders)) as hl7:
+        await hl7.fed(
+            a_person(f"{one}^^^{MFT}", sender="OLD|R0A", pid19=nhs, **who),
+            a_person(f"{two}^^^{NCA}~{nhs}^^^{NHS}", sender="NEW|RM3", pid19="7", **{**who, "name": "Other^Al"}),
+        )
+        assert await hl7.others(SYSTEM, one) == sorted([nhs, two])
+        # PID-19 of a sender whose table does not say whose it is says nothing.
+        assert [i["value"] for i in (await hl7.patient(SYSTEM.replace("R0A", "RM3"), two))["identifier"]] == [two, nhs]
+
+
+async def test_a_message_for_training_is_taken_where_the_exchange_is_for_that(mongo: Mongo) -> None:
+    async with hl7v2_service(mongo, hl7v2_processing="TD") as hl7:
+        assert (await hl7.say(a_person(f"{unique()}^^^{MFT}", mode="T"))).ack == "AA"
+        answer = await hl7.say(a_person(f"{unique()}^^^{MFT}"))
+        assert answer.errors == [("MSH^1^11", "202")]
+
+
+async def test_apart_the_pix_service_has_the_door_and_the_far_audit_hears_of_it(
+    mongo: Mongo, mongod_uri: str, database_prefix: str, tmp_path: Path
+) -> None:
+    from tests.hl7v2.makers import answered
+    from tests.neighbours.apart import apart
+
+    port = ports.pick("127.0.0.1")
+    with patch.dict(os.environ, {"THROUGHLINE_HL7V2_PORT": str(port)}):
+        async with apart(mongo, mongod_uri, database_prefix, tmp_path) as (exchange, roads):
+            async with speaking("127.0.0.1", port, patience=60) as line:
+                number = unique("P")
+                answer = answered(await line.say(a_person(f"{number}^^^{MFT}", id_="APART1").encode()))
+                assert answer.ack == "AA"
+            assert "audit/internal/audit/append" in roads.passed
+            async with exchange.as_client() as client:
+                asked = {"date": "ge2020-01-01", "patient.identifier": f"{SYSTEM}|{number}"}
+                found = await client.get("AuditEvent", params=asked)
+            assert found.status_code == 200, found.text
+            (event,) = [e["resource"] for e in found.json()["entry"]]
+            assert (event["subtype"][0]["code"], event["action"]) == ("ITI-8", "C")
