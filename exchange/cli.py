@@ -35,6 +35,8 @@ clients = typer.Typer(
     help="Register, list and end the back-end systems that may call.", no_args_is_help=True
 )
 app.add_typer(clients, name="clients")
+people = typer.Typer(help="Keep the register of people.", no_args_is_help=True)
+app.add_typer(people, name="people")
 
 lines = typer.Typer(
     help="HL7 v2: say messages, and look after those that could not be taken.", no_args_is_help=True
@@ -261,3 +263,16 @@ def _chosen(ids: list[str] | None, every: bool) -> list[str] | None:
     if bool(ids) == every:
         raise Trouble(Exit.USAGE, "Name the ids that you mean, or --all.")
     return None if every else ids
+
+
+@people.command("rebuild", epilog=EXITS)
+@with_settings(*NEAR, "affinity", "public_url")
+def rebuild(settings: Settings) -> None:
+    """Make everything that is derived about people anew, from what was said and decided.
+
+    Identifiers, persons, profiles, postings and frequencies follow from records, links and the
+    decisions of stewards. On a consistent store nothing changes. Nothing may be fed meanwhile.
+    """
+    from exchange import people as stories
+
+    raise typer.Exit(stories.rebuild(settings, Console(stderr=True, highlight=False)))

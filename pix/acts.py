@@ -8,7 +8,7 @@
 Each works on one `Change`, so that a message with several acts is one transaction. They know no
 transport: ITI-104 (feed.py), PMIR messages and HL7 v2 all tell the same story with them:
 
-    await committed(people, acting, turns(primary, patient, domains), story)
+    await committed(people, acting, turns(people, primary, patient), story)
 
 where `story` gets a `Change`, does its acts, and calls `change.write()` once at the end. Whether the
 actor may feed the domain (sources.py) and whether the body is sound (`faults`) is asked before.
@@ -24,10 +24,12 @@ from typing import Any, Literal, TypeVar
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
+from chassis.mongo import Doc
 from pix import claims, linking, showing
 from pix.change import Acting, Change
 from pix.identifiers import Domains, Identifier, parts
 from pix.people import People, Record
+from pix.profiles import keys_of
 from standards import pixm
 from standards.outcome import (
     BUSY,
@@ -79,13 +81,14 @@ async def committed(
     raise Refused(Issue(BUSY, words))
 
 
-def turns(primary: Identifier, patient: Mapping[str, Any] | None, domains: Domains) -> set[str]:
-    """The keys of everyone who is likely to change the same person as this act."""
+def turns(people: People, primary: Identifier, patient: Mapping[str, Any] | None) -> set[str]:
+    """The keys of everyone who is likely to change the same documents as this act: the identifier, the
+    anchor, and the blocking keys of what the Patient says."""
     if not patient:
         return {primary.key}
-    claim = claims.claim(patient, primary, domains)
-    born = str(patient.get("birthDate") or "")
-    return {primary.key, claim.anchor or primary.key, f"born {born}" if born else primary.key}
+    claim = claims.claim(patient, primary, people.domains)
+    said = people.says(showing.canonical(patient), patient)
+    return {primary.key, claim.anchor or primary.key, *(k.text for k in keys_of(said))}
 
 
 def faults(patient: Mapping[str, Any], primary: Identifier, domains: Domains) -> list[Issue]:
@@ -140,16 +143,33 @@ async def merge(
     survivor = await _survivor(change, other)
     root = await _named_root(change, record)
     _check_merge(primary, record, survivor, root)
+    await _not_undone(change, record, survivor)
+    before = change.before.get(record.id) if record else None
+    linked = await _link_of(change, record)
     record, _ = _said(change, primary, record, own)
     if record.state == "subsumed":
         change.tell("revised", record)  # told again in other words: the merge itself stands
         return Outcome("revised", record)
+    stood, held = survivor.person, await _link_of(change, survivor)
     await change.subsume(record, survivor)
+    await linking.reconsider(change, survivor)
     change.decide(
         "merge",
         [record.id, survivor.id],
         reason="the source resolved a duplicate",
-        evidence={"subsumed": primary.key, "survivor": survivor.primary.key},
+        evidence={
+            "subsumed": primary.key,
+            "survivor": survivor.primary.key,
+            # what unmerge needs: which version stood before, in which person, by which link
+            "record": record.id,
+            "into": survivor.id,
+            "version": before["v"] if before else 0,
+            "person": before["person"] if before else "",
+            "link": linked,
+            "stood": stood,
+            "went": survivor.person,
+            "held": held,
+        },
     )
     change.tell("merged", record)
     return Outcome("merged", record)
@@ -205,6 +225,26 @@ def _said(
     record.organisation = change.actor.organisation
     change.touch(record)
     return record, kind
+
+
+async def _not_undone(change: Change, record: Record | None, survivor: Record) -> None:
+    """What people have undone is not done again by the source's repeating itself."""
+    if record is None or record.state == "subsumed":
+        return
+    where = {
+        "type": "unmerge", "evidence.record": record.id, "evidence.survivor": survivor.id,
+    }  # fmt: skip
+    if await change.people.decisions.one(where, {"_id": 1}, change.session):
+        words = "A steward has undone this merge; talk to the exchange before it is made again."
+        raise Refused(Issue(CONFLICT, words, "Patient.link[0].other"))
+
+
+async def _link_of(change: Change, record: Record | None) -> Doc | None:
+    if record is None:
+        return None
+    await change.links.read([record.id])
+    link = change.links.matches.get(record.id)
+    return link.document() if link else None
 
 
 def _replaced(

@@ -56,6 +56,13 @@ _INDEXES = (
 _PLAIN = balp.Vocabulary()
 
 
+async def prepared(settings: Settings, mongo: Mongo, pack: Pack) -> People:
+    """The People store with its collections and indexes, for the service and for the command line."""
+    people = People(mongo, Domains(pack, settings.fhir_base))
+    await people.prepare(_INDEXES)
+    return people
+
+
 @asynccontextmanager
 async def open_service(
     settings: Settings,
@@ -70,9 +77,8 @@ async def open_service(
     `pack` says which identifier domains exist; `audit` makes AuditEvents durable, `words` are the code
     systems that they name roles and purposes by.
     """
-    domains = Domains(pack, settings.fhir_base)
-    people = People(mongo, domains)
-    await people.prepare(_INDEXES)
+    people = await prepared(settings, mongo, pack)
+    domains = people.domains
     sources = Sources(people, domains)
     feed = Feed(people, sources, domains)
     sights = Sights(people, domains)

@@ -16,27 +16,32 @@ from typing import Any
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from chassis.mongo import Doc
-from pix import joining, showing, writing
+from pix import joining, writing
 from pix.candidates import Finding
 from pix.claims import Claim
 from pix.identifiers import Identifier
 from pix.joining import Known
 from pix.links import Link, Links
 from pix.people import People, Record
-from pix.profiles import kept
-from pix.traits import traits
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts: the client, the organisation and role it acts for, and the request or message."""
+    """Who acts: the client, the organisation and role it acts for, the request or message, and the
+    user where there is one."""
 
     client: str
     organisation: str = ""
     role: str = ""
     request: str = ""
+    subject: str = ""
+
+    @property
+    def name(self) -> str:
+        """Under whose name it is kept."""
+        return self.subject or self.client
 
     def document(self) -> Doc:
         """As decisions keep it."""
@@ -45,6 +50,7 @@ class Actor:
             "organisation": self.organisation,
             "role": self.role,
             "request": self.request,
+            "subject": self.subject,
         }
 
 
@@ -177,7 +183,7 @@ class Change:
     def says(self, record: Record) -> bytes:
         """The traits of a record as they are kept in portraits."""
         if record.id not in self.traits:
-            self.traits[record.id] = kept(traits(showing.opened(record.own), self.domains))
+            self.traits[record.id] = self.people.says(record.own)
         return self.traits[record.id]
 
     # -- changing -------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ class Feed:
             await self._seal(call, change, answer.status)
             return answer
 
-        turns = acts.turns(primary, patient, self.domains)
+        turns = acts.turns(self.people, primary, patient)
         return await acts.committed(self.people, _acting(call), turns, story)
 
     async def delete(self, call: Call) -> Answer:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chassis.mongo import Doc
-from pix import claims, joining
+from pix import claims, joining, showing
 from pix.blocking import Key
 from pix.change import Change, person_number
 from pix.claims import Claim
@@ -35,8 +35,8 @@ from pix.matching import (
     valid,
 )
 from pix.people import Record
-from pix.profiles import Said, drawn, kept, keys_of, opened
-from pix.traits import Traits, traits
+from pix.profiles import Said, drawn, keys_of, opened
+from pix.traits import Traits
 
 ANCHOR = "The verified NHS number and the birth date agree."
 
@@ -56,6 +56,11 @@ class Case:
     included: set[str] = field(default_factory=set)
 
     @property
+    def elsewhere(self) -> set[str]:
+        """The persons that people tied it to, other than its own."""
+        return self.included - self.excluded - {self.own}
+
+    @property
     def traits(self) -> Traits:
         """What is compared."""
         return opened(self.said)
@@ -68,15 +73,44 @@ async def place(change: Change, record: Record, patient: Mapping[str, Any]) -> N
         return await _settle(change, case, case.own, None)
     change.traits[record.id] = case.said
     await change.read_portraits([case.own])
-    if case.mates:
+    if not case.mates:
+        return await _search(change, case, case.own or change.begin(person_number()))
+    if not await _ordered(change, case):
         verdict = _holds(change, case)
         if isinstance(verdict, Stay):
             await _stay(change, case, verdict)
         else:
             await _leave(change, case, verdict)
+    return await part(change, case.own)
+
+
+async def reconsider(change: Change, record: Record) -> None:
+    """What people decided about records that were merged into this one counts for it from now on."""
+    case = await _case(change, record, showing.opened(record.own))
+    if case.mates and await _ordered(change, case):
         await part(change, case.own)
-        return None
-    return await _search(change, case, case.own or change.begin(person_number()))
+    elif case.elsewhere:
+        await _search(change, case, case.own)
+
+
+async def _ordered(change: Change, case: Case) -> bool:
+    """Whether people's decisions alone say where a record belongs that has others with it: not here,
+    or with somebody elsewhere too."""
+    if case.own in case.excluded:
+        await _leave(change, case, Leave(0, (), "A person said that they are two."))
+        return True
+    if not case.elsewhere:
+        return False
+    if case.own not in case.included:
+        await _leave(change, case, Leave(0, (), "A person said whose record it is."))
+        return True
+    await _settle(change, case, case.own, None)
+    apart = await _apart(change, {case.own, *case.elsewhere})
+    one = {p for p in case.elsewhere if _pair(p, case.own) not in apart}
+    if one:
+        words = "A person tied it to both."
+        await unite(change, {case.own, *one}, case.record, None, words)
+    return True
 
 
 # -- what is known before -----------------------------------------------------------------------------
@@ -84,7 +118,7 @@ async def place(change: Change, record: Record, patient: Mapping[str, Any]) -> N
 
 async def _case(change: Change, record: Record, patient: Mapping[str, Any]) -> Case:
     claim = claims.claim(patient, record.primary, change.domains)
-    said = kept(traits(patient, change.domains))
+    said = change.people.says(record.own, patient)
     await change.read_identifiers({*record.holds, *(h.identifier.key for h in claim.held)})
     case = Case(record, claim, said, b"")
     if not record.person:
@@ -128,14 +162,15 @@ def _holds(change: Change, case: Case) -> Stay | Leave:
         people.model,
         people.counted.current,
         today=change.now.date(),
-        included=case.own in case.included,
-        excluded=case.own in case.excluded and case.own not in case.included,
     )
-    if isinstance(verdict, Leave) and case.traits.sealed:
+    if isinstance(verdict, Stay):
         return verdict
-    if isinstance(verdict, Leave) and case.own in _anchored(change, case):
-        # The authority's word outweighs the scoring, but never a veto.
-        return verdict if verdict.vetoes or case.own in case.excluded else Stay(verdict.weight)
+    if case.own in case.included:
+        words = f"People tied it to this person. {verdict.reason}"
+        change.links.ask(Review("kept", (case.record.id,), (case.own,), words))
+        return Stay(verdict.weight)
+    if case.own in _anchored(change, case) and not verdict.vetoes and not case.traits.sealed:
+        return Stay(verdict.weight)  # what the NHS has verified outweighs the scoring, not a veto
     return verdict
 
 

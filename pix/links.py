@@ -252,6 +252,15 @@ class Links:
         where = {"records": record, "state": "open", "type": {"$ne": "number"}}
         self._closing.append(UpdateMany(where, {"$set": {"state": "gone"}}))
 
+    def answered(self, records: Collection[str], persons: Collection[str], decision: str) -> None:
+        """People have decided what was asked about these records and persons."""
+        where = {
+            "records": {"$in": list(records)}, "persons": {"$in": list(persons)}, "state": "open",
+        }  # fmt: skip
+        self._closing.append(
+            UpdateMany(where, {"$set": {"state": "decided", "decision": decision}})
+        )
+
     async def redirected(self, person: str, to: str) -> None:
         """A person's records all went to another: what names the one names the other, and nothing asks
         whether a record is a person's that it is already."""

@@ -21,6 +21,7 @@ anchor's in `identifiers`, a posting or a profile), so MongoDB makes one of them
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,13 +33,17 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from chassis import outbox
 from chassis.mongo import Doc, Mongo, Table
+from pix import showing
 from pix.cards import Card
 from pix.frequencies import Counted
 from pix.identifiers import Domains, Identifier
 from pix.model import Model, load
+from pix.profiles import kept
+from pix.traits import traits
 from pix.turns import Turns
 
 DATABASE = "pix"
+_REMEMBERED = 256
 
 
 @dataclass(slots=True)
@@ -131,6 +136,7 @@ class People:
         self.mongo, self.domains = mongo, domains
         self.model = model or load()
         self.turns = Turns()
+        self._said: OrderedDict[bytes, bytes] = OrderedDict()
         self.between: Callable[[str], None] | None = None
 
         def table(name: str) -> Table:
@@ -159,7 +165,7 @@ class People:
             _some("root"), _some("into"), *search_indexes,
         )  # fmt: skip
         await self.history.ensure(IndexModel([("of", 1), ("v", -1)]))
-        await self.persons.ensure(IndexModel([("keys", ASCENDING)]))
+        await self.index(self.persons, "persons")
         await self.links.ensure(
             IndexModel(
                 [("record", 1)],
@@ -184,6 +190,17 @@ class People:
             IndexModel([("records", 1), ("at", 1)]), IndexModel([("persons", 1), ("at", 1)])
         )
 
+    def says(self, own: bytes, patient: Mapping[str, Any] | None = None) -> bytes:
+        """The traits of a canonical Patient as they are kept. A record that is being fed is asked for
+        them several times, so the last ones are remembered."""
+        found = self._said.get(own)
+        if found is None:
+            found = kept(traits(patient or showing.opened(own), self.domains))
+            self._said[own] = found
+            while len(self._said) > _REMEMBERED:
+                self._said.popitem(last=False)
+        return found
+
     async def bulk(self, table: Table, writes: Sequence[Any], session: AsyncClientSession) -> None:
         """These writes, in order, as part of the session's transaction.
 
@@ -200,6 +217,11 @@ class People:
             if errors[0].get("code") == 11000:
                 raise DuplicateKeyError("made by another writer", 11000) from fault
             raise
+
+    async def index(self, table: Table, name: str) -> None:
+        """The indexes of a derived collection, on it or on the one that will take its place."""
+        if name == "persons":
+            await table.ensure(IndexModel([("keys", ASCENDING)]))
 
     async def record(self, id_: str, session: AsyncClientSession | None = None) -> Record | None:
         """The record with this logical id, whatever its state."""

@@ -277,8 +277,12 @@ def _events(change: Change) -> Iterable[Doc]:
         Event(kind, id_, change.records[id_].person, change.before.get(id_, {}).get("person", ""))
         for kind, id_ in change.told
     ]
-    was = {i: d["person"] for i, d in change.before.items() if d["state"] == "active"}
     now = {i: r.person for i, r in change.records.items() if r.state == "active"}
+    was = {
+        i: d["person"]
+        for i, d in change.before.items()
+        if d["state"] == "active" or (d["state"] == "subsumed" and i in now)  # unmerged
+    }
     stem = f"{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(5)}"
     for place, event in enumerate([*happened, *moves(was, now)]):
         yield event.document(f"{stem}-{place:04d}", change.now, change.records[event.record])

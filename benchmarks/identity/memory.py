@@ -62,12 +62,17 @@ class _Person:
     members: dict[Traits, tuple[list[str], bool]] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)
 
+    made: Profile | None = None
+
     def profile(self, person: str) -> Profile:
-        return Profile(
-            person, tuple(Member(tuple(r), t, firm) for t, (r, firm) in self.members.items())
-        )
+        if self.made is None:
+            self.made = Profile(
+                person, tuple(Member(tuple(r), t, firm) for t, (r, firm) in self.members.items())
+            )
+        return self.made
 
     def add(self, record: str, t: Traits, firm: bool) -> None:
+        self.made = None
         if t in self.members:
             self.members[t][0].append(record)
         elif len(self.members) < MOST_MEMBERS:
@@ -184,8 +189,7 @@ def run(
             outcome.reviews.add(key)
     outcome.seconds = time.process_time() - began
     outcome.full = len(store.full)
-    for key, person in outcome.clusters.items():
-        while person in moved:
-            person = moved[person]
-        outcome.clusters[key] = person
+    for key in outcome.clusters:
+        while outcome.clusters[key] in moved:
+            outcome.clusters[key] = moved[outcome.clusters[key]]
     return outcome
