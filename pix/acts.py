@@ -118,6 +118,11 @@ async def revise(change: Change, primary: Identifier, patient: Mapping[str, Any]
     own = showing.canonical(patient)
     if record is not None and record.own == own:
         return Outcome("unchanged", record)
+    if record is not None:
+        before = showing.opened(record.own)
+        clash = claims.other_issuer(before, patient, primary, change.domains)
+        if clash is not None:
+            raise Refused(clash)
     record, kind = _said(change, primary, record, own)
     await linking.place(change, record, patient)
     change.tell(kind, record)

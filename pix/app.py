@@ -80,8 +80,8 @@ async def open_service(
     people = await prepared(settings, mongo, pack)
     domains = people.domains
     sources = Sources(people, domains)
-    feed = Feed(people, sources, domains)
     sights = Sights(people, domains)
+    feed = Feed(people, sources, domains, sights)
     crossing = CrossReference(people, domains, sights)
     demographics = Demographics(people, domains, sights)
     match = Match(people, domains, sights)

@@ -15,7 +15,7 @@ import orjson
 
 from affinity.pack import NHS_NUMBER
 from pix.identifiers import Domains, Identifier, parts
-from standards.outcome import CODE_INVALID, UNPROCESSABLE, VALUE, Issue
+from standards.outcome import CODE_INVALID, CONFLICT, UNPROCESSABLE, VALUE, Issue
 
 Rank = Literal["primary", "verified", "carried"]
 VERIFICATION = (
@@ -119,6 +119,30 @@ def check(patient: Mapping[str, Any], primary: Identifier, domains: Domains) -> 
             yield Issue(VALUE, fault, where, xds="")
         elif doubt := domains.doubt(identifier):
             yield Issue(VALUE, doubt, where, xds="").warn()
+
+
+def other_issuer(
+    before: Mapping[str, Any], patient: Mapping[str, Any], primary: Identifier, domains: Domains
+) -> Issue | None:
+    """The conflict of two organisations that use one number of a system they share, as case numbers
+    of the NHS are told apart by their assigner (domain digest §1.1, mrn); None where there is none.
+    Without it the second organisation's patient would take the place of the first one's."""
+    domain = domains.of(primary.system)
+    if domain is None or domain.prefix or domain.scope != "organisation":
+        return None
+    was, now = (_issuer(_sent(p, primary, domains)) for p in (before, patient))
+    if not was or not now or was == now:
+        return None
+    words = (
+        f"This {domain.name} is another organisation's; feed yours under a system of its own, as "
+        "local-patient-identifier/<ODS code> of the pack's namespace."
+    )
+    return Issue(CONFLICT, words, "identifier", xds="")
+
+
+def _issuer(said: Mapping[str, Any]) -> str:
+    named = (said.get("assigner") or {}).get("identifier") or {}
+    return str(named.get("value") or "").upper()
 
 
 def survivor(patient: Mapping[str, Any]) -> Mapping[str, Any] | None:

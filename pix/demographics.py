@@ -64,7 +64,7 @@ class Demographics:
             call.account.patients += [f"Patient/{row['_id']}" for row in rows]
             return [show(row) for row in await self._survivors(call, rows, sight)]
 
-        return await search.searchset(
+        answer = await search.searchset(
             call,
             self.people.records,
             where=where,
@@ -73,6 +73,8 @@ class Demographics:
             default_sort="_id",
             fields=("b", "state", "root"),
         )
+        answer.body = await self.sights.cleared(answer.body, sight)
+        return answer
 
     def _understood(self, call: Call) -> Search:
         """The search with its identifiers in their stored form, so that both sides compare alike."""
@@ -221,11 +223,13 @@ class Demographics:
             {**v, "b": v["b"] and showing.stripped(bytes(v["b"]), call.base, sight)}
             for v in versions
         ]
-        return Answer(200, _history(call, versions, int(found["v"])))
+        body = _history(call, versions, int(found["v"]))
+        return Answer(200, await self.sights.cleared(body, sight))
 
     async def _answer(self, call: Call, found: Doc) -> Answer:
         sight = await self.sights.of(call.caller)
         body = showing.stripped(bytes(found["b"]), call.base, sight)
+        body = await self.sights.cleared(body, sight)
         tag, at = f'W/"{found["v"]}"', showing.http_date(found["at"])
         return Answer(200, body, {"ETag": tag, "Last-Modified": at})
 

@@ -80,7 +80,9 @@ class Match:
         near = self._near(call, looked, found.portraits.values())
         records = await self._records(call, near, sight)
         hits = self._hits(call, looked, near, records, whole=_whole(call, sight))
-        return self._answer(call, asked, sight, hits, records, _remarks(looked, found))
+        answer = self._answer(call, asked, sight, hits, records, _remarks(looked, found))
+        answer.body = await self.sights.cleared(answer.body, sight)
+        return answer
 
     def _near(self, call: Call, looked: Traits, portraits: Iterable[Any]) -> list[Profile]:
         """The persons that come near enough to be asked about."""

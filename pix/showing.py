@@ -159,6 +159,21 @@ def _seen(link: Mapping[str, Any], sight: Sight) -> Mapping[str, Any] | None:
     return {**link, "other": other} if "reference" in other else None
 
 
+def linked(patient: Mapping[str, Any]) -> list[str]:
+    """The logical ids of ours that a Patient links to."""
+    references = [str((k.get("other") or {}).get("reference")) for k in patient.get("link") or ()]
+    return [r.removeprefix("Patient/") for r in references if r.startswith("Patient/")]
+
+
+def unlink(patient: dict[str, Any], hidden: frozenset[str]) -> None:
+    """Take the links to these records out of a Patient."""
+    if "link" not in patient:
+        return
+    patient["link"] = [k for k in patient["link"] if not hidden.intersection(linked({"link": [k]}))]
+    if not patient["link"]:
+        del patient["link"]
+
+
 def indexed(patient: Mapping[str, Any]) -> dict[str, Any]:
     """The index values of a shown Patient, one per row of `standards.pdqm.PARAMETERS`."""
     names = patient.get("name") or ()

@@ -8,9 +8,11 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
-from chassis.call import Caller
+from chassis.call import Caller, dumps
 from governance.identifiers import SYSTEM_ROLE, Sight, Viewer, codes, sight
+from pix import showing
 from pix.identifiers import Domains
 from pix.people import People
 
@@ -52,6 +54,22 @@ class Sights:
             self._kept.popitem(last=False)
         return made
 
+    async def cleared(self, body: bytes, seen: Sight) -> bytes:
+        """A Patient or a Bundle of them without links to records that this viewer may not know of:
+        that a link leads to nothing would tell of them."""
+        if not seen.closed or b'"other":{' not in body:
+            return body
+        resource = showing.opened(body)
+        linked = {id_ for p in _patients(resource) for id_ in showing.linked(p)}
+        where = {"_id": {"$in": sorted(linked)}, "system": {"$in": sorted(seen.closed)}}
+        rows = await self.people.records.many(where, {"_id": 1}) if linked else []
+        if not rows:
+            return body
+        hidden = frozenset(row["_id"] for row in rows)
+        for patient in _patients(resource):
+            showing.unlink(patient, hidden)
+        return dumps(resource)
+
     def _made(self, viewer: Viewer) -> Sight:
         pack = self.domains.pack
         return sight(viewer, pack.register, pack.openings)
@@ -59,3 +77,9 @@ class Sights:
     def _kind(self, organisation: str) -> str:
         found = self.domains.pack.organisations
         return next((found[c].kind for c in codes(organisation) if c in found), "")
+
+
+def _patients(resource: dict[str, Any]) -> list[dict[str, Any]]:
+    entries = resource.get("entry")
+    every = [resource] if entries is None else [e.get("resource") or {} for e in entries]
+    return [r for r in every if r.get("resourceType") == "Patient"]

@@ -154,3 +154,19 @@ async def test_another_servers_own_ids_are_a_domain(pix: Pix) -> None:
     assert not any(p.endswith(f"/Patient/{ours['id']}") for p in everywhere)
     refused = await pix.feed(patient(server, "77"))
     assert refused.status_code == 422
+
+
+async def test_two_hospitals_cannot_share_one_case_number(pix: Pix) -> None:
+    local = "https://fhir.nhs.uk/Id/local-patient-identifier"
+
+    def of(ods: str, **more: object) -> dict[str, object]:
+        made = patient(local, "H9801", **more)
+        named = {"system": "https://fhir.nhs.uk/Id/ods-organization-code", "value": ods}
+        made["identifier"][0]["assigner"] = {"identifier": named}
+        return made
+
+    assert (await pix.feed(of("RM3"))).status_code == 201
+    assert (await pix.feed(of("rm3", gender="male"))).status_code == 200
+    refused = await pix.feed(of("R0A"))
+    assert refused.status_code == 409
+    assert any("another organisation" in words for words in diagnostics(refused))

@@ -97,6 +97,29 @@ async def test_a_record_at_the_police_is_not_even_counted(pix: Pix, ada: Mapping
     assert len(await systems(pix, "family=seenonly")) == 3
 
 
+async def test_no_link_tells_of_a_record_at_the_police(pix: Pix, ada: Mapping[str, str]) -> None:
+    def linked(resource: Mapping[str, Any]) -> set[str]:
+        return {k["other"]["reference"].removeprefix("Patient/") for k in resource.get("link", [])}
+
+    url = f"/Patient/{ada[TRUST]}"
+    assert linked((await pix.http.get(url)).json()) == {ada[PNC], ada[UPN]}
+    pix.caller = replace(GP, scope="system/Patient.rs")
+    assert linked((await pix.http.get(url)).json()) == {ada[UPN]}
+    for path in (url + "/_history", f"/Patient?_id={ada[TRUST]}"):
+        for entry in (await pix.http.get(path)).json()["entry"]:
+            assert ada[PNC] not in linked(entry["resource"])
+    pix.caller = Caller(client_id="hospital", scope="system/*.cruds", organisation="R0A")
+    name = [{"family": "Seenonly", "given": ["Ada"]}]
+    fed = await pix.feed(patient(HOSPITAL, "R9501", nhs=NUMBER, name=name))
+    assert linked(fed.json()) == {ada[TRUST], ada[UPN]}
+    await pix.remove(HOSPITAL, "R9501")
+    pix.caller = replace(GP, scope="system/Patient.rs")
+    who = {"resourceType": "Patient", "identifier": [identifier(NHS, NUMBER)]}
+    matched = (await pix.http.post("/Patient/$match", json=who)).json()
+    assert {e["resource"]["id"] for e in matched["entry"]} == {ada[TRUST], ada[UPN]}
+    assert all(ada[PNC] not in linked(e["resource"]) for e in matched["entry"])
+
+
 @pytest.mark.parametrize("target", [PNC, UPN, NS + "nino"])
 async def test_a_hidden_target_is_answered_as_if_nobody_had_such_numbers(
     pix: Pix, target: str
