@@ -98,7 +98,7 @@ class Feed:
             action: Literal["C", "U"] = "C" if done.kind == "created" else "U"
             return await self._kept(visit, change, [(action, primary, done.record.id)])
 
-        turns = acts.turns(primary, revised(b"", said, self.domains), self.domains)
+        turns = acts.turns(self.people, primary, revised(b"", said, self.domains))
         try:
             return await acts.committed(self.people, visit.acting, turns, story)
         except Refused as refusal:

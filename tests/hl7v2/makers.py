@@ -145,7 +145,8 @@ class Answer:
 
 def answered(raw: bytes) -> Answer:
     message, faults = read(raw)
-    assert message is not None and not faults, raw
+    assert message is not None, raw
+    assert not faults, raw
     return Answer(raw, message)
 
 

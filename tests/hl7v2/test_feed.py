@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-
 import os
 from pathlib import Path
 from unittest.mock import patch
@@ -484,7 +483,9 @@ async def test_an_audit_event_is_legal_fhir(hl7: Hl7) -> None:
 # -- what a table of senders adds -----------------------------------------------------------------------
 
 
-async def test_a_national_number_in_pid_19_joins_where_the_table_says_whose_it_is(mongo: Mongo, tmp_path: Path) -> None:
+async def test_a_national_number_in_pid_19_joins_where_the_table_says_whose_it_is(
+    mongo: Mongo, tmp_path: Path
+) -> None:
     senders = tmp_path / "senders.csv"
     senders.write_text(
         "application,facility,client,organisation,role,purpose,transactions,domain,national,certificate\n"
@@ -496,11 +497,18 @@ async def test_a_national_number_in_pid_19_joins_where_the_table_says_whose_it_i
     async with hl7v2_service(mongo, hl7v2_senders=str(senders)) as hl7:
         await hl7.fed(
             a_person(f"{one}^^^{MFT}", sender="OLD|R0A", pid19=nhs, **who),
-            a_person(f"{two}^^^{NCA}~{nhs}^^^{NHS}", sender="NEW|RM3", pid19="7", **{**who, "name": "Other^Al"}),
+            a_person(
+                f"{two}^^^{NCA}~{nhs}^^^{NHS}",
+                sender="NEW|RM3",
+                pid19="7",
+                **{**who, "name": "Other^Al"},
+            ),
         )
         assert await hl7.others(SYSTEM, one) == sorted([nhs, two])
         # PID-19 of a sender whose table does not say whose it is says nothing.
-        assert [i["value"] for i in (await hl7.patient(SYSTEM.replace("R0A", "RM3"), two))["identifier"]] == [two, nhs]
+        assert [
+            i["value"] for i in (await hl7.patient(SYSTEM.replace("R0A", "RM3"), two))["identifier"]
+        ] == [two, nhs]
 
 
 async def test_a_message_for_training_is_taken_where_the_exchange_is_for_that(mongo: Mongo) -> None:
@@ -521,7 +529,9 @@ async def test_apart_the_pix_service_has_the_door_and_the_far_audit_hears_of_it(
         async with apart(mongo, mongod_uri, database_prefix, tmp_path) as (exchange, roads):
             async with speaking("127.0.0.1", port, patience=60) as line:
                 number = unique("P")
-                answer = answered(await line.say(a_person(f"{number}^^^{MFT}", id_="APART1").encode()))
+                answer = answered(
+                    await line.say(a_person(f"{number}^^^{MFT}", id_="APART1").encode())
+                )
                 assert answer.ack == "AA"
             assert "audit/internal/audit/append" in roads.passed
             async with exchange.as_client() as client:
