@@ -73,6 +73,8 @@ async def place(change: Change, record: Record, patient: Mapping[str, Any]) -> N
         return await _settle(change, case, case.own, None)
     change.traits[record.id] = case.said
     await change.read_portraits([case.own])
+    if case.own and case.traits.sealed and not (case.before and opened(case.before).sealed):
+        change.links.hide(case.own)
     if not case.mates:
         return await _search(change, case, case.own or change.begin(person_number()))
     if not await _ordered(change, case):
@@ -201,7 +203,7 @@ async def _widen(change: Change, case: Case, found: Sequence[Profile]) -> None:
     decision = await _decided(change, case, [own, *found])
     one = {decision.person, *decision.merged} if decision.kind == "bridge" else set()
     anchored = [p for p in found if p.person in _anchored(change, case)]
-    free = [p for p in anchored if _vetoless(change, case, p) and _agree(change, own, p)]
+    free = [p for p in anchored if _vetoless(change, case, p) and _agree(change, case, own, p)]
     same = (one if case.own in one else {p.person for p in free}) - {case.own}
     apart = await _apart(change, {case.own, *same})
     united = {p for p in same if _pair(p, case.own) not in apart}
@@ -236,8 +238,8 @@ async def part(change: Change, person: str) -> None:
     keeps the person, and so do records that are in no portrait.
     """
     mates = change.members(person)
-    if len(mates) < 2:
-        return
+    if len(mates) < 2 or any(opened(change.says(r)).sealed for r in mates):
+        return  # records of a sealed identity hold together by its number, each by itself
     people, now = change.people, _drawn(change, person, mates)
     frequencies, today = people.counted.current, change.now.date()
     parts = valid(now, people.model, frequencies, today=today)
@@ -259,8 +261,7 @@ async def part(change: Change, person: str) -> None:
 def _drawn(change: Change, person: str, mates: Sequence[Record]) -> Profile:
     """The person as it is now, before anything is written."""
     said = [Said(r.id, change.says(r), None) for r in mates]
-    unsealed = [s for s in said if not opened(s.traits).sealed]
-    return drawn(person, unsealed).profile(change.people.model.thresholds.join)
+    return drawn(person, said).profile(change.people.model.thresholds.join)
 
 
 # -- searching ----------------------------------------------------------------------------------------
@@ -356,9 +357,8 @@ def _vetoless(change: Change, case: Case, profile: Profile) -> bool:
     return rival is not None and not rival.vetoes
 
 
-def _agree(change: Change, one: Profile, other: Profile) -> bool:
-    people = change.people
-    return compatible(one, other, people.model, people.counted.current, change.now.date())
+def _agree(change: Change, case: Case, one: Profile, other: Profile) -> bool:
+    return compatible(one, other, change.now.date(), case.traits)
 
 
 def _rivals(decision: Decision) -> tuple[Rival, ...]:

@@ -11,7 +11,7 @@ exclusions beat their inclusions; both beat vetoes; vetoes beat weights (decisio
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from math import log2
@@ -111,7 +111,9 @@ class Rival:
 class Decision:
     """What becomes of a record. `person` is whom it joins, or for a review the likeliest; "" for new.
     `merged` are the persons that a bridge makes one with `person`. `others` are further persons
-    that it might be: each becomes a possible link and a question. `reason` says why, in words."""
+    that it might be: each becomes a possible link and a question. `parted` are records that this one
+    shows to be in the wrong person: they leave it and go where this record goes, unless people
+    tied them there. `reason` says why, in words."""
 
     kind: Literal["join", "bridge", "review", "new"]
     person: str
@@ -121,6 +123,7 @@ class Decision:
     others: tuple[Rival, ...] = ()
     merged: tuple[str, ...] = ()
     reason: str = ""
+    parted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +175,26 @@ def decide(
     rivals = [r for p in known if (r := score(record, p, model, frequencies, today)) is not None]
     rivals.sort(key=lambda r: (-r.weight, r.person))
     free = [r for r in rivals if not r.vetoes]
+    by_person = {p.person: p for p in known}
+    parted = tuple(
+        sorted(
+            one
+            for r in rivals
+            if any(v.id == "nhs" for v in r.vetoes)
+            for one in misplaced(record, by_person[r.person], model, frequencies, today)
+        )
+    )
+    if parted and (not free or free[0].weight < limit.join):
+        return replace(
+            _new("It shows that records of another were taken for this person's."), parted=parted
+        )
     if not free or free[0].weight < limit.join:
         return _asked(rivals, limit)
     best = free[0]
-    by_person = {p.person: p for p in known}
     merged = _bridged(record, best, free[1:], by_person, limit.bridge, today=today, apart=apart)
     left = tuple(r for r in free[1:] if r.person not in merged)
     margin = best.weight - left[0].weight if left else best.weight
-    if margin < limit.margin:
+    if margin < limit.margin and not (left and _better_named(best, left[0])):
         return Decision(
             "review", best.person, best.weight, margin, best.comparison, (best, *left),
             reason="Two persons fit nearly alike, and nothing shows that they are one.",
@@ -187,9 +202,47 @@ def decide(
     if merged:
         return Decision(
             "bridge", best.person, best.weight, margin, best.comparison, left, merged,
-            "It shows that these persons are one.",
+            "It shows that these persons are one.", parted,
         )  # fmt: skip
-    return Decision("join", best.person, best.weight, margin, best.comparison, left)
+    return Decision("join", best.person, best.weight, margin, best.comparison, left, parted=parted)
+
+
+def _better_named(best: Rival, runner: Rival) -> bool:
+    """Whether the best has the very given name and the runner-up only one like it: twins are often
+    named alike, and then the spelling tells them apart."""
+    return _named(best) in _SAME_GIVEN_IDS and _named(runner) not in _SAME_GIVEN_IDS
+
+
+def _named(rival: Rival) -> str:
+    fields = rival.comparison.fields
+    return fields[0].level if fields and fields[0].name == ASPECTS[0].title else ""
+
+
+def misplaced(
+    record: Traits, profile: Profile, model: Model, frequencies: Frequencies, today: date
+) -> tuple[str, ...]:
+    """The records of a person that belong to this one, whose NHS number is another: a twin of like
+    name was taken for the person before anybody's number was known. They fit the record in the very
+    given name, and nothing but a likeness of names holds them where they are."""
+    own: list[Member] = []
+    rest: list[Member] = []
+    for member in profile.members:
+        seen = looks(record, member.traits)
+        fits = (
+            seen[0].level in _SAME_GIVEN
+            and weigh(seen, model, frequencies) >= model.thresholds.join
+        )
+        (own if fits and not vetoes(record, member.traits, seen, today) else rest).append(member)
+    if not own or not rest:
+        return ()
+    others = gathered([m.traits for m in rest])
+    if _level(looks(record, others), "nhs") not in (2, 3):
+        return ()
+    for member in own:
+        seen = looks(member.traits, others)
+        if seen[0].level in _SAME_GIVEN or personal_agrees(seen):
+            return ()
+    return tuple(sorted(r for m in own for r in m.records))
 
 
 def _sealed_join(hidden: Sequence[str], seal: str) -> Decision:
@@ -455,16 +508,11 @@ class _Rule:
 
 
 _EXACT = (BORN["exact"], BORN["exact_vague"])
+_SAME_GIVEN_IDS = ("both", "swapped", "family_near", "family_part", "family_moved")
 _SURNAME_ONLY = (NAME["family_only"], NAME["family_only_near"])
 _FULL_NAME = (NAME["both"], NAME["swapped"])
 _DIFFERS = (NAME["tokens_some"], *_SURNAME_ONLY, NAME["other"])
-_SAME_GIVEN = (
-    NAME["both"],
-    NAME["swapped"],
-    NAME["family_near"],
-    NAME["family_part"],
-    NAME["family_moved"],
-)
+_SAME_GIVEN = tuple(NAME[i] for i in _SAME_GIVEN_IDS)
 _GIVEN_ONLY = (NAME["given_only"], NAME["given_only_near"])
 
 
