@@ -109,9 +109,7 @@ class Call:
     request_id: str
     account: Account
     client_address: str = ""
-    raw: bytes = (
-        b""  # the request line and, after a blank line, a POSTed search's form or an operation's body
-    )
+    raw: bytes = b""  # the request line and, after a blank line, a POSTed search's form or an operation's body
     strict: bool = True  # Prefer: handling=lenient makes this False
     prefer: str = ""  # "minimal", "representation", "OperationOutcome" or ""
     format: Format = "json"
