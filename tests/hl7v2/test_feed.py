@@ -213,9 +213,16 @@ async def test_a_verified_nhs_number_joins_people_of_two_sources(hl7: Hl7) -> No
     assert await hl7.others(SYSTEM, one) == sorted([nhs, two])
 
 
-async def test_a_wrong_check_digit_is_refused_where_it_stands(hl7: Hl7) -> None:
-    answer = await hl7.say(a_person(f"{unique()}^^^{MFT}~9990000060^^^{NHS}"))
+async def test_a_wrong_check_digit_of_a_verified_number_is_refused_where_it_stands(
+    hl7: Hl7,
+) -> None:
+    wrong = f"{unique()}^^^{MFT}~9990000060^^^{NHS}"
+    answer = await hl7.say(a_person(wrong, flags="NSTS01"))
     assert (answer.ack, answer.errors) == ("AE", [("PID^1^3^2^1", "102")])
+    # Without the claim that it was verified it is what the source was told: kept, never matched on.
+    assert (await hl7.say(a_person(wrong, flags="NSTS02"))).ack == "AA"
+    own = await hl7.say(a_person(f"9990000060^^^{NHS}", sender="ENGINE|GMICB"))
+    assert (own.ack, own.errors) == ("AE", [("PID^1^3^1^1", "102")])
 
 
 # -- merges -----------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -53,13 +54,19 @@ async def clear(mongo: Mongo) -> None:
         await mongo.table("pix", name).delete({}, many=True)
 
 
-async def pair(hl7: Hl7, serial: int, family: str = "Told") -> tuple[str, str, str]:
+def like(one: str, two: str, serial: int) -> dict[str, str]:
+    """What is said of the person of a pair."""
+    born = f"19{serial % 90 + 10}0311"
+    return {"flags": "NSTS01", "address": "", "phone": "", "name": f"Told{one}^{two}", "born": born}
+
+
+async def pair(hl7: Hl7, serial: int) -> tuple[str, str, str]:
+    """One person known to two trusts, like nobody else."""
     nhs, one, two = nhs_number(serial), unique("N"), unique("N")
+    who = like(one, two, serial)
     await hl7.fed(
-        a_person(f"{one}^^^{MFT}~{nhs}^^^{NHS}", flags="NSTS01", name=f"{family}^Ann"),
-        a_person(
-            f"{two}^^^{NCA}~{nhs}^^^{NHS}", sender="PAS|RM3", flags="NSTS01", name=f"{family}^Ann"
-        ),
+        a_person(f"{one}^^^{MFT}~{nhs}^^^{NHS}", **who),
+        a_person(f"{two}^^^{NCA}~{nhs}^^^{NHS}", sender="PAS|RM3", **who),
     )
     return one, two, nhs
 
@@ -93,13 +100,23 @@ async def test_a_join_is_told_with_all_numbers_and_a_split_with_two_notices(
         assert raw[3] == "PV1||N"
         # The second trust takes the number back: each stands alone, and each is told.
         await hl7.fed(
-            a_person(f"{two}^^^{NCA}", "A08", sender="PAS|RM3", flags="NSTS01", born="19990909")
+            a_person(
+                f"{two}^^^{NCA}",
+                "A08",
+                sender="PAS|RM3",
+                **{**like(one, two, 91001), "born": "20190909", "name": "Splitter^Una"},
+            )
         )
         both = await consumer.until(3)
         assert sorted(said(n)[0] for n in both[1:]) == sorted([one, two])
         assert [len(said(n)) for n in both[1:]] == [1, 1]
         assert nhs
-        told = [e for e in hl7.audited if e["subtype"][0]["code"] == "ITI-10"]
+        told: list[Any] = []
+        for _ in range(100):
+            told = [e for e in hl7.audited if e["subtype"][0]["code"] == "ITI-10"]
+            if len(told) == 3:
+                break
+            await asyncio.sleep(0.05)
         assert len(told) == 3
         assert told[0]["agent"][1]["who"] == told[0]["source"]["observer"]
     await clear(mongo)
@@ -125,7 +142,11 @@ async def test_people_with_one_number_and_changes_of_demographics_are_not_news(
         one, two, nhs = await pair(hl7, 91101)
         await consumer.until(1)
         await hl7.fed(
-            a_person(f"{one}^^^{MFT}~{nhs}^^^{NHS}", "A08", flags="NSTS01", phone="0161 496 0123")
+            a_person(
+                f"{one}^^^{MFT}~{nhs}^^^{NHS}",
+                "A08",
+                **{**like(one, two, 91101), "phone": "0161 496 0123"},
+            )
         )
         three, four, _ = await pair(hl7, 91102)
         heard = await consumer.until(2)
@@ -142,7 +163,7 @@ async def test_a_merge_is_told_for_the_survivor(
         one, two, nhs = await pair(hl7, 91201)
         await consumer.until(1)
         goes = unique("N")
-        await hl7.fed(a_person(f"{goes}^^^{MFT}~{nhs}^^^{NHS}", flags="NSTS01", name="Told^Ann"))
+        await hl7.fed(a_person(f"{goes}^^^{MFT}~{nhs}^^^{NHS}", **like(one, two, 91201)))
         await consumer.until(2)
         await hl7.fed(a_merge(f"{one}^^^{MFT}", f"{goes}^^^{MFT}"))
         heard = await consumer.until(3)
