@@ -20,12 +20,19 @@ from tests.hl7v2.makers import (
 from tests.pix.makers import nhs_number
 
 
+def alone(key: str, **more: str) -> dict[str, str]:
+    """What is said of a person like nobody else."""
+    born = f"19{sum(map(ord, key)) % 90 + 10}0517"
+    return {"name": f"{key}^{key[::-1]}", "born": born, "address": "", "phone": ""} | more
+
+
 async def two_records(hl7: Hl7, serial: int, **more: str) -> tuple[str, str, str]:
     """One person known to two trusts by a verified NHS number."""
     nhs, one, two = nhs_number(serial), unique("Q"), unique("Q")
+    who = alone(f"Same{one}", flags="NSTS01", **more)
     await hl7.fed(
-        a_person(f"{one}^^^{MFT}~{nhs}^^^{NHS}^NH", flags="NSTS01", **more),
-        a_person(f"{two}^^^{NCA}~{nhs}^^^{NHS}^NH", sender="PAS|RM3", flags="NSTS01", **more),
+        a_person(f"{one}^^^{MFT}~{nhs}^^^{NHS}^NH", **who),
+        a_person(f"{two}^^^{NCA}~{nhs}^^^{NHS}^NH", sender="PAS|RM3", **who),
     )
     return one, two, nhs
 
@@ -95,7 +102,13 @@ async def test_several_numbers_of_one_domain_stand_together(hl7: Hl7) -> None:
         (two, "PAS|R0A", MFT),
         (other, "PAS|RM3", NCA),
     ):
-        await hl7.fed(a_person(f"{number}^^^{domain}~{nhs}^^^{NHS}", sender=sender, flags="NSTS01"))
+        await hl7.fed(
+            a_person(
+                f"{number}^^^{domain}~{nhs}^^^{NHS}",
+                sender=sender,
+                **alone("Several", flags="NSTS01"),
+            )
+        )
     answer = await hl7.say(q23(f"{other}^^^{NCA}", [MFT, NHS], sender="ENGINE|GMICB"))
     spaces = [space for _, space in answer.numbers()]
     assert len(spaces) == 3
@@ -117,7 +130,7 @@ async def test_a_query_in_an_unsupported_version_or_by_one_who_may_not_is_refuse
 
 async def test_what_a_sender_may_not_see_is_as_if_nobody_had_it(hl7: Hl7) -> None:
     number = unique("Q")
-    await hl7.fed(a_person(f"{number}^^^{MFT}~02/73319Z^^^PNC"))
+    await hl7.fed(a_person(f"{number}^^^{MFT}~02/73319Z^^^PNC", **alone("Hidden")))
     by_engine = await hl7.say(q23(f"{number}^^^{MFT}", sender="ENGINE|GMICB"))
     assert by_engine.numbers() == [("2002/0073319Z", "PNC")]
     by_council = await hl7.say(q23(f"{number}^^^{MFT}", ["PNC"], sender="LIQUIDLOGIC|352"))
