@@ -84,11 +84,21 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
     """PURE: what the types alone do not say."""
     found = [
         (name, f"is a port, from 0 to 65535 (it is {port}).")
-        for name, port in (("port", settings.port), ("admin_port", settings.admin_port))
+        for name, port in (
+            ("port", settings.port),
+            ("admin_port", settings.admin_port),
+            ("hl7v2_port", settings.hl7v2_port),
+        )
         if not 0 <= port <= 65_535
     ]
     if settings.port and settings.port == settings.admin_port:
         found.append(("admin_port", "must differ from --port."))
+    if settings.hl7v2_port and settings.hl7v2_port in (settings.port, settings.admin_port):
+        found.append(("hl7v2_port", "must differ from --port and --admin-port."))
+    if bool(settings.hl7v2_certificate) != bool(settings.hl7v2_key.get_secret_value()):
+        found.append(("hl7v2_certificate", "and --hl7v2-key belong together; give both."))
+    if not settings.hl7v2_processing or set(settings.hl7v2_processing) - set("PTD"):
+        found.append(("hl7v2_processing", "may hold P, T and D."))
     found += [
         (name, f"must be at least 1 (it is {getattr(settings, name)}).")
         for name in (
@@ -99,6 +109,9 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
             "token_seconds",
             "find_limit",
             "notify_patience",
+            "hl7v2_max_message",
+            "hl7v2_lines",
+            "hl7v2_parallel",
         )
         if getattr(settings, name) < 1
     ]

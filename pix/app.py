@@ -7,6 +7,7 @@
     ITI-93   messages.py (in), addressing.py; deliveries.py (out)
     ITI-94   subscriptions.py
     who()    near.py             what neighbours ask
+    ITI-8 ITI-9 ITI-10 ITI-21 ITI-30   hl7v2/   the same over HL7 v2 (docs/hl7v2.md)
 
 What may happen to a record, whichever door it comes through: acts.py. Pure thinking: identifiers.py,
 claims.py, joining.py, showing.py, cards.py, events.py. Store: people.py; one transaction over it:
@@ -33,6 +34,7 @@ from pix.demographics import Demographics
 from pix.endpoints import Sender, allowed, trusting
 from pix.feed import Feed
 from pix.frequencies import Counting
+from pix.hl7v2 import opening
 from pix.identifiers import Domains
 from pix.masters import PREFIX, Masters
 from pix.match import Match
@@ -42,7 +44,7 @@ from pix.people import DATABASE, People
 from pix.sight import Sights
 from pix.sources import Sources
 from pix.subscriptions import Subscriptions
-from standards import pdqm, pixm, pmir
+from standards import balp, pdqm, pixm, pmir
 from standards.rows import Transaction
 
 ROWS: tuple[Transaction, ...] = (
@@ -63,6 +65,8 @@ _INDEXES = (
     IndexModel([("at", 1), ("_id", 1)], name="search__lastUpdated"),
 )
 
+_PLAIN = balp.Vocabulary()
+
 
 async def prepared(settings: Settings, mongo: Mongo, pack: Pack) -> People:
     """The People store with its collections and indexes, for the service and for the command line."""
@@ -73,11 +77,17 @@ async def prepared(settings: Settings, mongo: Mongo, pack: Pack) -> People:
 
 @asynccontextmanager
 async def open_service(
-    settings: Settings, mongo: Mongo, pack: Pack, *, audit: Writer
+    settings: Settings,
+    mongo: Mongo,
+    pack: Pack,
+    *,
+    audit: Writer,
+    words: balp.Vocabulary = _PLAIN,
 ) -> AsyncIterator[Service]:
     """Open the service; its near object is `pix.near.Neighbour`, with `who` and `assign`.
 
-    `pack` says which identifier domains exist; `audit` makes AuditEvents durable.
+    `pack` says which identifier domains exist; `audit` makes AuditEvents durable, `words` are the code
+    systems that they name roles and purposes by.
     """
     people = await prepared(settings, mongo, pack)
     domains = people.domains
@@ -99,6 +109,10 @@ async def open_service(
         return await whose.read(call)
 
     near = Neighbour(people, crossing, sources)
+    door = opening.opened(
+        settings, people=people, sources=sources, crossing=crossing, sights=sights, audit=audit,
+        words=words,
+    )  # fmt: skip
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(Counting(people.counted))
         await stack.enter_async_context(Forwarder(mongo, DATABASE, audit))
@@ -106,6 +120,7 @@ async def open_service(
             await stack.enter_async_context(
                 await _deliveries(settings, subscriptions, masters, audit)
             )
+        await stack.enter_async_context(door)
         yield Service(
             "pix",
             (

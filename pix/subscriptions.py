@@ -72,7 +72,9 @@ class Subscriptions:
         for name in ("subscriptions", "notices"):
             await self.mongo.create(DATABASE, name)
         await self.table.ensure(
-            IndexModel([("client", 1), ("gone", 1)]), IndexModel([("waiting", 1), ("due", 1)])
+            *search.indexes(pmir.PARAMETERS),
+            IndexModel([("client", 1), ("gone", 1)]),
+            IndexModel([("waiting", 1), ("due", 1)]),
         )
         await self.notices.ensure(IndexModel([("sub", 1), ("at", 1)]))
 
