@@ -20,7 +20,7 @@ NEEDED = {
     "List": {"patient": "Patient/x", "status": "current", "code": "folder"},
     "AuditEvent": {"date": "ge2026-01-01"},
     "Patient": {},
-    "Subscription": {},
+    "Subscription": {"status": "active"},
 }
 VALUES = {
     "token": "urn:x|1", "reference": "Patient/x", "string": "abc", "date": "2026-01-02", "uri": "urn:x", "special": "x",
