@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix.names import Likeness, folded, forenames, likeness, masculine, parts, surname_likeness, surnames
+from pix.names import (
+    Likeness,
+    folded,
+    forenames,
+    likeness,
+    masculine,
+    parts,
+    surname_likeness,
+    surnames,
+)
 
 ANY_NAME = st.text(max_size=60)
 NAME = st.text(alphabet="ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=1, max_size=12)
@@ -73,14 +82,21 @@ def test_a_surname_has_parts(said, compared):
     assert surnames(said) == compared
 
 
-@pytest.mark.parametrize("said", ["Baby", "Baby Boy", "Twin One", "TWIN 2", "Female infant", "Baby of Sarah", "Newborn"])
+@pytest.mark.parametrize(
+    "said", ["Baby", "Baby Boy", "Twin One", "TWIN 2", "Female infant", "Baby of Sarah", "Newborn"]
+)
 def test_a_child_not_yet_named_has_no_given_name(said):
     assert forenames(said) == ((), True)
 
 
 @pytest.mark.parametrize(
     ("said", "compared"),
-    [("Mr John Paul", ("JOHN", "PAUL")), ("Ellie-Mae", ("ELLIE", "MAE")), ("Unknown", ()), ("Dr", ())],
+    [
+        ("Mr John Paul", ("JOHN", "PAUL")),
+        ("Ellie-Mae", ("ELLIE", "MAE")),
+        ("Unknown", ()),
+        ("Dr", ()),
+    ],
 )
 def test_given_names_come_in_order(said, compared):
     assert forenames(said) == (compared, False)
@@ -101,14 +117,24 @@ def test_variants_of_a_given_name_are_near(pair):
 
 
 @pytest.mark.parametrize(
-    "pair", ["Kowalski Kowalska", "Novák Nováková", "Wiśniewski Wisniewska", "McDonald MacDonald", "Smith Smyth", "Hassan Alhassan"]
+    "pair",
+    [
+        "Kowalski Kowalska",
+        "Novák Nováková",
+        "Wiśniewski Wisniewska",
+        "McDonald MacDonald",
+        "Smith Smyth",
+        "Hassan Alhassan",
+    ],
 )
 def test_forms_of_a_surname_are_near(pair):
     left, right = (folded(n) for n in pair.split())
     assert surname_likeness(left, right) == Likeness.NEAR
 
 
-@pytest.mark.parametrize("pair", ["Amy Emma", "Oliver Harry", "Khan Singh", "Ali Ella", "Priya Preeti", "Emma Emily"])
+@pytest.mark.parametrize(
+    "pair", ["Amy Emma", "Oliver Harry", "Khan Singh", "Ali Ella", "Priya Preeti", "Emma Emily"]
+)
 def test_other_names_are_other(pair):
     left, right = (folded(n) for n in pair.split())
     assert likeness(left, right) == Likeness.OTHER
