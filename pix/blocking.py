@@ -35,14 +35,14 @@ def keys(traits: Traits) -> tuple[Key, ...]:
     """The keys of a record, the most telling first, at most `MOST_KEYS`.
 
     A sealed identity is no one's candidate (domain digest §1.6 P1–P3): it has no key but its own
-    verified NHS number, by which the records of that identity find each other and nobody else finds
+    NHS number, by which the records of that identity find each other and nobody else finds
     them; a protected witness has none.
     """
     if traits.sealed:
         return tuple(
             Key(f"n|nhs|{n.value}", strong=True)
             for n in traits.numbers
-            if n.domain == "nhs" and n.verified and traits.sealed in REJOINED
+            if n.domain == "nhs" and traits.sealed in REJOINED
         )
     found: dict[str, Key] = {}
     for key in _all(traits):
@@ -114,13 +114,17 @@ def _by_year(t: Traits) -> Iterator[Key]:
                 yield Key(text, finer=_finer(text, t, _areas(t)))
     for name in t.names[:1]:
         if t.born and name.given and name.family:
-            first, last = sorted((sound(name.given)[:2], sound(name.family[-1])[:3]))
-            text = f"y|{t.born[0][:4]}|{first}|{last}"
-            yield Key(text, finer=_finer(text, t, _areas(t)), spare=True)
+            first, last = sorted((sound(name.given), sound(name.family[-1])))
+            text = f"y|{t.born[0][:4]}|{first[:2]}|{last[:3]}"
+            # Who has no full birth date has no better key than this.
+            spare = len(t.born[0]) == 10 and not t.born[0].endswith("-01-01")
+            yield Key(text, finer=_finer(text, t, _areas(t)), spare=spare)
 
 
 def _parts(name: Name) -> list[str]:
     said = [name.given, *name.family, *name.middle[:2]]
+    if name.middle and len(name.given) < 6 and len(name.middle[0]) < 6:
+        said.append(name.given + name.middle[0])  # XIAO LING is often written XIAOLING
     return list(dict.fromkeys(sound(part) for part in said if len(part) > 1))[:5]
 
 
