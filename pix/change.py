@@ -16,16 +16,18 @@ from typing import Any
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from chassis.mongo import Doc
-from pix import joining, writing
-from pix.candidates import Finding
+from pix import claims, joining, showing, writing
+from pix.candidates import MOST, Finding
 from pix.claims import Claim
 from pix.events import Event, moves
 from pix.identifiers import Identifier
 from pix.joining import Known
 from pix.links import Link, Links
 from pix.people import People, Record
-from pix.profiles import Portrait, Said, drawn
+from pix.profiles import Portrait, Said, drawn, keys_of, reached, texts
 
+# From so many keys on, a person is likely to be the one (matching digest §4.3: most true pairs share four).
+_SEVERAL = 3
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -104,6 +106,29 @@ class Change:
                 self.before[record.id], self.records[record.id] = document, record
                 self._was[record.id] = record.person
         return [self.records[d["_id"]] for d in found]
+
+    async def prefetch(self, fed: Sequence[tuple[Identifier, Mapping[str, Any]]]) -> None:
+        """Read at once what feeding these Patients will ask for: whoever is fed under their
+        identifiers, whose these are, whom their keys find, and the records of those whom several of
+        their keys find, for it is probably them."""
+        claimed = [identifier.key for identifier, _ in fed]
+        self._claims.update(claimed)
+        await self.read({"claim": {"$in": claimed}})
+        said = [
+            (claims.claim(p, i, self.domains), keys_of(self.people.says(showing.canonical(p), p)))
+            for i, p in fed
+        ]
+        held = {h.identifier.key for claim, _ in said for h in claim.held}
+        await self.read_identifiers(held | {k for r in self.records.values() for k in r.holds})
+        await self.finding.read_postings(texts([k for _, keys in said for k in keys]))
+        known = {r.person for r in self.records.values()}
+        likely: set[str] = set()
+        for _, keys in said:
+            counts = reached(keys, self.finding.postings)
+            known.update(sorted(counts, key=lambda p: (-counts[p], p))[:MOST])
+            likely.update(p for p, n in counts.items() if n >= _SEVERAL)
+        await self.read_portraits(known)
+        await self.read_persons({r.person for r in self.records.values()} | likely)
 
     async def claimed(self, identifier: Identifier) -> Record | None:
         """The record that is fed under an identifier, active or subsumed."""
@@ -195,6 +220,11 @@ class Change:
     def touch(self, record: Record) -> None:
         """The record is shown anew and so gets a new version when the change is written."""
         self.touched.add(record.id)
+
+    def act_as(self, acting: Acting) -> None:
+        """The next act is somebody else's."""
+        self.actor, self.ids = acting.actor, acting.ids
+        self.now = self.links.now = max(self.now, acting.now)
 
     def lock(self, *persons: str) -> None:
         """Nobody else may change these persons at the same moment."""
