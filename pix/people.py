@@ -128,8 +128,8 @@ class Record:
 class People:
     """The collections, and what every transaction over them shares.
 
-    `between` is called with a collection's name before each write of a change: the place where a test
-    lets the process die.
+    `between` is called before each write of a change with the collection's name, and with "commit" when
+    all is written: the places where a test lets the process die.
     """
 
     def __init__(self, mongo: Mongo, domains: Domains, model: Model | None = None) -> None:
@@ -201,6 +201,11 @@ class People:
                 self._said.popitem(last=False)
         return found
 
+    def reached(self, place: str) -> None:
+        """The change has come so far."""
+        if self.between is not None:
+            self.between(place)
+
     async def bulk(self, table: Table, writes: Sequence[Any], session: AsyncClientSession) -> None:
         """These writes, in order, as part of the session's transaction.
 
@@ -208,8 +213,7 @@ class People:
         """
         if not writes:
             return
-        if self.between is not None:
-            self.between(table.name)
+        self.reached(table.name)
         try:
             await table.raw.bulk_write(writes, session=session)
         except BulkWriteError as fault:

@@ -49,6 +49,7 @@ async def write(change: Change) -> None:
     await change.links.write()
     await people.bulk(people.decisions, [InsertOne(d) for d in change.decisions], session)
     await people.bulk(people.events, [InsertOne(e) for e in _events(change)], session)
+    people.reached("commit")
 
 
 # -- records --------------------------------------------------------------------------------------
