@@ -16,7 +16,7 @@ from typing import Any
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from chassis.mongo import Doc
-from pix import claims, joining, showing, writing
+from pix import joining, showing, writing
 from pix.candidates import MOST, Finding
 from pix.claims import Claim
 from pix.events import Event, moves
@@ -114,9 +114,9 @@ class Change:
         claimed = [identifier.key for identifier, _ in fed]
         self._claims.update(claimed)
         await self.read({"claim": {"$in": claimed}})
+        owns = [(i, showing.canonical(p), p) for i, p in fed]
         said = [
-            (claims.claim(p, i, self.domains), keys_of(self.people.says(showing.canonical(p), p)))
-            for i, p in fed
+            (self.people.claim(i, own, p), keys_of(self.people.says(own, p))) for i, own, p in owns
         ]
         held = {h.identifier.key for claim, _ in said for h in claim.held}
         await self.read_identifiers(held | {k for r in self.records.values() for k in r.holds})

@@ -33,8 +33,9 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from chassis import outbox
 from chassis.mongo import Doc, Mongo, Table
-from pix import showing
+from pix import claims, showing
 from pix.cards import Card
+from pix.claims import Claim
 from pix.frequencies import Counted
 from pix.identifiers import Domains, Identifier
 from pix.model import Model, load
@@ -137,6 +138,7 @@ class People:
         self.model = model or load()
         self.turns = Turns()
         self._said: OrderedDict[bytes, bytes] = OrderedDict()
+        self._claims: OrderedDict[tuple[Identifier, bytes], Claim] = OrderedDict()
         self.between: Callable[[str], None] | None = None
 
         def table(name: str) -> Table:
@@ -199,6 +201,18 @@ class People:
             self._said[own] = found
             while len(self._said) > _REMEMBERED:
                 self._said.popitem(last=False)
+        return found
+
+    def claim(
+        self, primary: Identifier, own: bytes, patient: Mapping[str, Any] | None = None
+    ) -> Claim:
+        """The claim of a canonical Patient that is fed under `primary`; remembered like its traits."""
+        found = self._claims.get((primary, own))
+        if found is None:
+            found = claims.claim(patient or showing.opened(own), primary, self.domains)
+            self._claims[primary, own] = found
+            while len(self._claims) > _REMEMBERED:
+                self._claims.popitem(last=False)
         return found
 
     def reached(self, place: str) -> None:
