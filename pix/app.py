@@ -33,6 +33,7 @@ from pix.deliveries import Deliveries, Pace
 from pix.demographics import Demographics
 from pix.endpoints import Sender, allowed, trusting
 from pix.feed import Feed
+from pix.flights import Flights
 from pix.frequencies import Counting
 from pix.hl7v2 import opening
 from pix.identifiers import Domains
@@ -93,7 +94,7 @@ async def open_service(
     domains = people.domains
     sources = Sources(people, domains)
     sights = Sights(people, domains)
-    feed = Feed(people, sources, domains, sights)
+    feed = Feed(people, sources, domains, sights, Flights(people))
     crossing = CrossReference(people, domains, sights)
     demographics = Demographics(people, domains, sights)
     match = Match(people, domains, sights)
