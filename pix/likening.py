@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from pix.names import Likeness, likeness, surname_likeness
-from pix.traits import Name, Number, Traits
+from pix.traits import Name, Number, Traits, district
 
 _OTHER, _SOUND, _NEAR, _SAME = Likeness
 # Further ways in which a part of a name may agree.
@@ -388,7 +388,11 @@ def _address(a: Traits, b: Traits) -> Look:
             if x.postcode == y.postcode:
                 level = 0 if x.line and x.line == y.line and not (x.uprn and y.uprn) else 1
             else:
-                level = 2 if x.postcode[:-3] == y.postcode[:-3] else 3
+                level = (
+                    2
+                    if district(x.postcode) and district(x.postcode) == district(y.postcode)
+                    else 3
+                )
             if best.level < 0 or level < best.level:
                 best = Look(level, x, y)
                 if level == 0:
