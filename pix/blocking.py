@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pix.names import sound
-from pix.traits import Name, Traits
+from pix.traits import Name, Traits, district
 
 # How many keys one record has at most, and how many persons one key holds before it splits.
 MOST_KEYS, FULL, QUARANTINE = 16, 200, 10
@@ -91,15 +91,19 @@ def _by_place(t: Traits) -> Iterator[Key]:
     year = t.born[0][:4] if t.born else ""
     for name in t.names[:2]:
         for address in t.addresses[:2]:
-            if name.given and address.postcode:
-                text = f"gp|{sound(name.given)[:3]}|{address.postcode}"
-                yield Key(text, finer=(f"{text}|{year}",) if year else ())
+            for part in (name.given, *name.family[:1]) if address.postcode else ():
+                # The surname at a postcode brings the household along, so it waits until nothing
+                # else found anyone; it is there because names change places.
+                text = f"gp|{sound(part)[:3]}|{address.postcode}"
+                finer = (f"{text}|{year}",) if year else ()
+                if len(part) > 1:
+                    yield Key(text, finer=finer, spare=part != name.given)
             if name.given and address.uprn:
                 text = f"gu|{sound(name.given)[:3]}|{address.uprn}"
                 yield Key(text, finer=(f"{text}|{year}",) if year else ())
-            if name.given and name.family and len(address.postcode) > 4:
+            if name.given and name.family and address.postcode:
                 first, last = sorted((sound(name.given), sound(name.family[-1])))
-                text = f"no|{first}|{last}|{address.postcode[:-3]}"
+                text = f"no|{first}|{last}|{district(address.postcode) or address.postcode}"
                 yield Key(text, finer=(f"{text}|{year}",) if year else ())
 
 
@@ -133,7 +137,7 @@ def _initials(t: Traits) -> list[str]:
 
 
 def _areas(t: Traits) -> list[str]:
-    return sorted({a.postcode[:-3] for a in t.addresses if len(a.postcode) > 4})[:2]
+    return sorted({district(a.postcode) or a.postcode for a in t.addresses if a.postcode})[:2]
 
 
 def _finer(text: str, t: Traits, by: list[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from pix.names import Likeness, likeness, surname_likeness
-from pix.traits import Name, Number, Traits
+from pix.traits import Name, Number, Traits, district
 
 _OTHER, _SOUND, _NEAR, _SAME = Likeness
 # Further ways in which a part of a name may agree.
@@ -238,7 +238,7 @@ def _shared(x: Name, y: Name) -> list[tuple[str, str]]:
                 found.append((a, b))
                 right.remove(b)
                 break
-    return found
+    return sorted(found, key=sorted)  # whichever side comes first
 
 
 def _called(x: Name, y: Name) -> bool:
@@ -388,7 +388,11 @@ def _address(a: Traits, b: Traits) -> Look:
             if x.postcode == y.postcode:
                 level = 0 if x.line and x.line == y.line and not (x.uprn and y.uprn) else 1
             else:
-                level = 2 if x.postcode[:-3] == y.postcode[:-3] else 3
+                level = (
+                    2
+                    if district(x.postcode) and district(x.postcode) == district(y.postcode)
+                    else 3
+                )
             if best.level < 0 or level < best.level:
                 best = Look(level, x, y)
                 if level == 0:
@@ -466,7 +470,9 @@ def _others(a: Traits, b: Traits) -> Look:
             if x.domain == y.domain:
                 if x.value == y.value:
                     return Look(0, x, y)
-                best = Look(1, x, y)
+                slip = len(x.value) == len(y.value) and _slip(x.value, y.value)
+                if best.level < 0 or slip:
+                    best = Look(1 if slip else 2, x, y)
     return best
 
 
@@ -493,7 +499,10 @@ ASPECTS: tuple[Aspect, ...] = (
     Aspect("nino", "National Insurance number", _number("nino"), _SAME_OR_NOT, "domain digest §1.2 (f)"),
     Aspect("pnc", "Police National Computer id", _number("pnc"), _SAME_OR_NOT, "domain digest §1.2 (b)"),
     Aspect("cro", "Criminal Records Office number", _number("cro"), _SAME_OR_NOT, "domain digest §1.2 (b)"),
-    Aspect("others", "Other national number", _others, _SAME_OR_NOT, "domain digest §1.1"),
+    Aspect("others", "Other national number", _others, (
+        Level("same", "the same"), Level("slip", "different by one slip of the pen"),
+        Level("different", "different"),
+    ), "domain digest §1.1"),
     Aspect("local", "Number of one issuer", _local, (Level("same", "the same at the same issuer"),),
            "domain digest §1.5"),
     Aspect("middle", "Middle name", _middle, (

@@ -192,7 +192,7 @@ def decide(
     if not free or free[0].weight < limit.join:
         return _asked(rivals, limit)
     best = free[0]
-    merged = _bridged(record, best, free[1:], by_person, limit.bridge, today=today, apart=apart)
+    merged = _bridged(record, best, free[1:], by_person, model, today=today, apart=apart)
     left = tuple(r for r in free[1:] if r.person not in merged)
     margin = best.weight - left[0].weight if left else best.weight
     if margin < limit.margin and not (left and _better_named(best, left[0])):
@@ -233,7 +233,8 @@ def misplaced(
             seen[0].level in _SAME_GIVEN
             and weigh(seen, model, frequencies) >= model.thresholds.join
         )
-        (own if fits and not vetoes(record, member.traits, seen, today) else rest).append(member)
+        free = fits and not vetoes(record, member.traits, seen, today, model)
+        (own if free else rest).append(member)
     if not own or not rest:
         return ()
     others = gathered([m.traits for m in rest])
@@ -311,13 +312,14 @@ def _bridged(
     best: Rival,
     others: Sequence[Rival],
     profiles: Mapping[str, Profile],
-    limit: float,
+    model: Model,
     *,
     today: date,
     apart: Collection[tuple[str, str]],
 ) -> tuple[str, ...]:
     """The persons that become one with the best, when the record shows that they are: it fits all of
     them well beyond joining, and nothing between them speaks against it that it does not explain."""
+    limit = model.thresholds.bridge
     if best.weight < limit:
         return ()
     merged: list[str] = []
@@ -325,12 +327,20 @@ def _bridged(
         together = [best.person, *merged]
         if rival.weight < limit or any(_pair(p, rival.person) in apart for p in together):
             continue
-        if all(compatible(profiles[p], profiles[rival.person], today, record) for p in together):
+        if all(
+            compatible(profiles[p], profiles[rival.person], today, record, model) for p in together
+        ):
             merged.append(rival.person)
     return tuple(merged)
 
 
-def compatible(one: Profile, other: Profile, today: date, record: Traits | None = None) -> bool:
+def compatible(
+    one: Profile,
+    other: Profile,
+    today: date,
+    record: Traits | None = None,
+    model: Model | None = None,
+) -> bool:
     """Whether two persons could be one: their NHS numbers are not disjoint, and their records
     together raise no veto but one that `record` explains: who is called by the second name here and
     by the first there, who had another surname, is told by a record that has both."""
@@ -340,7 +350,7 @@ def compatible(one: Profile, other: Profile, today: date, record: Traits | None 
     seen = looks(left, right)
     if _level(seen, "nhs") > 1:
         return False
-    against = vetoes(left, right, seen, today)
+    against = vetoes(left, right, seen, today, model)
     if not against:
         return True
     if record is None or any(v.id not in _OF_NAMES for v in against):
@@ -365,7 +375,7 @@ def score(
     weight = weigh(seen, model, frequencies)
     if weight < model.thresholds.review:
         return None
-    against = vetoes(record, profile.traits, seen, today)
+    against = vetoes(record, profile.traits, seen, today, model)
     return Rival(profile.person, weight, explain(seen, against, model, frequencies), against)
 
 
@@ -410,18 +420,27 @@ def _adjustment(place: int, look: Look, model: Model, frequencies: Frequencies) 
         return log2(people / max(sharing, typical))
     if place:
         return 0.0
+    given, family = frequencies.given, frequencies.surname
+    if look.level != NAME["both"]:
+        # Parts have changed places: a surname that stands among the given names is no rarity.
+        given = family = _either(given, family, look)
     bits = 0.0
     if level.given and look.given:
-        common = max(
-            frequencies.given.get(look.given[0], 0), frequencies.given.get(look.given[1], 0)
-        )
+        common = max(given.get(look.given[0], 0), given.get(look.given[1], 0))
         bits += level.given * log2(model.mean["given"] / max(common, model.floor))
     if level.family and look.family:
-        common = max(
-            frequencies.surname.get(look.family[0], 0), frequencies.surname.get(look.family[1], 0)
-        )
+        common = max(family.get(look.family[0], 0), family.get(look.family[1], 0))
         bits += level.family * log2(model.mean["surname"] / max(common, model.floor))
     return bits
+
+
+def _either(
+    given: Mapping[str, float], family: Mapping[str, float], look: Look
+) -> dict[str, float]:
+    return {
+        part: max(given.get(part, 0), family.get(part, 0))
+        for part in (*(look.given or ()), *(look.family or ()))
+    }
 
 
 def _shared_key(kind: str, look: Look) -> str:
@@ -449,7 +468,7 @@ def compare(
     """Two records side by side, with every field's points and every veto; symmetric but for which
     side is left."""
     found = looks(a, b)
-    return explain(found, vetoes(a, b, found, today), model, frequencies)
+    return explain(found, vetoes(a, b, found, today, model), model, frequencies)
 
 
 def explain(
@@ -649,9 +668,17 @@ _PLAIN = frozenset({"sealed", "twin", "generations", "siblings", "surname"})
 _OF_NAMES = frozenset({"twin", "child", "surname", "unnamed"})
 
 
-def vetoes(a: Traits, b: Traits, found: Sequence[Look], today: date) -> tuple[Veto, ...]:
-    """Every reason against joining two records, whatever they weigh."""
-    return tuple([rule.veto for rule in _RULES if rule.holds(a, b, found, today)])
+def vetoes(
+    a: Traits, b: Traits, found: Sequence[Look], today: date, model: Model | None = None
+) -> tuple[Veto, ...]:
+    """Every reason against joining two records, whatever they weigh; those that the model has."""
+    return tuple(
+        [
+            rule.veto
+            for rule in _RULES
+            if (model is None or rule.veto.id in model.vetoes) and rule.holds(a, b, found, today)
+        ]
+    )
 
 
 # Holding -----------------------------------------------------------------------------------------
@@ -682,7 +709,7 @@ def holds(
         )
     seen = looks(record, rest.traits)
     weight = weigh(seen, model, frequencies)
-    against = vetoes(record, rest.traits, seen, today)
+    against = vetoes(record, rest.traits, seen, today, model)
     if against:
         return Leave(weight, against, "; ".join(v.words for v in against))
     if weight < model.thresholds.fracture:
@@ -735,4 +762,4 @@ def _edge(a: Traits, b: Traits, model: Model, frequencies: Frequencies, today: d
     seen = looks(a, b)
     if weigh(seen, model, frequencies) < model.thresholds.fracture:
         return False
-    return not vetoes(a, b, seen, today)
+    return not vetoes(a, b, seen, today, model)

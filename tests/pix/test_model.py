@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from pix.likening import ASPECTS
-from pix.model import Frequencies, ModelError, load, read, tallied
+from pix.matching import _RULES
+from pix.model import VETOES, Frequencies, ModelError, load, read, tallied
 from pix.training import counted, matched_pairs, random_pairs, trained
 from tests.pix.test_matching import somebody
 
@@ -58,6 +59,14 @@ def test_a_faulty_model_is_refused(spoil: Callable[[dict[str, Any]], Any], words
     spoil(said)
     with pytest.raises(ModelError, match=words):
         read(said)
+
+
+def test_every_veto_can_be_named_by_a_model():
+    assert {rule.veto.id for rule in _RULES} == set(VETOES)
+    with pytest.raises(ModelError, match="do without nhs"):
+        read({**SAID, "vetoes": ["sealed"]})
+    with pytest.raises(ModelError, match="mood is none"):
+        read({**SAID, "vetoes": [*VETOES, "mood"]})
 
 
 def test_all_faults_are_told_at_once():
