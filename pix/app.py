@@ -5,6 +5,7 @@
     ITI-78   demographics.py
     ITI-119  match.py
     who()    near.py             what neighbours ask
+    $link…   steward.py          what stewards decide; explain.py, linkage.py, queue.py: what they see
 
 What may happen to a record, whichever door it comes through: acts.py. Pure thinking: identifiers.py,
 claims.py, joining.py, showing.py, cards.py, events.py. Store: people.py; one transaction over it:
@@ -20,24 +21,36 @@ from pymongo import IndexModel
 
 from affinity.pack import Pack
 from chassis import search
-from chassis.call import Route, Service
+from chassis.call import Answer, Call, Route, Service
 from chassis.mongo import Mongo
 from chassis.outbox import Forwarder, Writer
 from chassis.settings import Settings
+from governance.stewards import Stewards
 from pix.crossreference import CrossReference
 from pix.demographics import Demographics
+from pix.explain import Explain
 from pix.feed import Feed
 from pix.frequencies import Counting
 from pix.identifiers import Domains
+from pix.inspection import Inspection
+from pix.linkage import Linkage
 from pix.match import Match
 from pix.near import Neighbour
 from pix.people import DATABASE, People
+from pix.queue import Queue
+from pix.reviews import Reviews
 from pix.sight import Sights
 from pix.sources import Sources
-from standards import pdqm, pixm
+from pix.steward import ACTS, Stewarding
+from standards import pdqm, pixm, stewardship
+from standards.outcome import NOT_FOUND, Issue, Refused
 from standards.rows import Transaction
 
-ROWS: tuple[Transaction, ...] = (*pixm.TRANSACTIONS, *pdqm.TRANSACTIONS)
+ROWS: tuple[Transaction, ...] = (
+    *pixm.TRANSACTIONS,
+    *pdqm.TRANSACTIONS,
+    *stewardship.TRANSACTIONS,
+)
 
 # What few values share out among many people finds nobody by itself: gender, active, state and
 # country narrow a search that another parameter leads. The pairs are PDQm's mandatory combinations.
@@ -88,9 +101,40 @@ async def open_service(
                 Route(pdqm.ITI_78_READ, demographics.read),
                 Route(pdqm.HISTORY, demographics.history),
                 Route(pdqm.VREAD, demographics.version),
+                *await _for_stewards(people, sights, pack),
                 Route(pixm.WHO, near.answer_who),
                 Route(pixm.SOURCE, near.answer_source),
             ),
             near=near,
             ready=mongo.ping,
         )
+
+
+async def _for_stewards(people: People, sights: Sights, pack: Pack) -> tuple[Route, ...]:
+    """The routes of the operations that only stewards may call (decision 0014)."""
+    inspection = Inspection(people, sights, Stewards.of(pack.constants))
+    reviews = Reviews(people, inspection)
+    await reviews.prepare()
+    stewarding = Stewarding(people, inspection, reviews)
+    linkage, explain = Linkage(people, inspection), Explain(people, inspection)
+    queue = Queue(people, inspection, reviews, stewarding)
+    rows = stewardship.ROWS
+    return (
+        *(Route(rows[code], stewarding.story(act)) for code, act in ACTS.items()),
+        Route(rows["query-links"], linkage.query),
+        Route(rows["link-history"], linkage.history),
+        Route(rows["explain"], explain.ask),
+        Route(rows["reviews"], queue.list),
+        Route(rows["review"], queue.work),
+        Route(rows["unseal"], queue.unseal),
+        Route(stewardship.DEFINITION, _defined),
+    )
+
+
+async def _defined(call: Call) -> Answer:
+    """The OperationDefinition with this id. Raises `Refused` (404) when there is none."""
+    found = stewardship.DEFINITIONS.get(call.path["id"])
+    if found is None:
+        known = ", ".join(stewardship.DEFINITIONS)
+        raise Refused(Issue(NOT_FOUND, f"There is no such OperationDefinition; there are {known}."))
+    return Answer.fhir(found)
