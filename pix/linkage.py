@@ -90,11 +90,12 @@ class Linkage:
                 limit=page.count + 1,
             )
             records = await self._known(steward, (row["record"] for row in rows))
+            persons = await self._persons(steward, rows)
             for row in rows[: page.count]:
                 if len(found) == page.count:
                     return found, after
                 after = (row["_id"],)
-                if row["record"] in records:
+                if row["record"] in records and row["person"] in persons:
                     found.append((Link.of(row), records[row["record"]]))
             if len(rows) <= page.count:
                 return found, None
@@ -106,6 +107,15 @@ class Linkage:
         rows = await self.people.records.many({"_id": {"$in": sorted(set(ids))}})
         records = [Record.of(row) for row in rows]
         return {r.id: r for r in records if self.inspection.sees(steward, r)}
+
+    async def _persons(self, steward: Steward, rows: Iterable[Doc]) -> set[str]:
+        """The persons of these links that the steward may know of. Whose MATCH is seen is known by it."""
+        other = sorted({row["person"] for row in rows if row["state"] != "MATCH"})
+        held = await self.people.records.many(
+            {"person": {"$in": other}, "state": {"$ne": "removed"}}
+        ) if other else []  # fmt: skip
+        seen = {r.person for r in map(Record.of, held) if self.inspection.sees(steward, r)}
+        return seen | {row["person"] for row in rows if row["state"] == "MATCH"}
 
     # -- history ----------------------------------------------------------------------------------
 
@@ -131,9 +141,16 @@ class Linkage:
             return Answer.fhir(operations.answer(stewardship.LINK_HISTORY, made))
         rows, last = await self._decisions(records, persons, page)
         known = await self._known(steward, _mentioned(rows))
+        sealed = await self._sealed(_mentioned(rows) - known.keys())
         made = await pages.links(call, stewardship.LINK_HISTORY, self.people.mongo, page, last)
-        made += [_revision(row, known) for row in rows]
+        made += [_revision(row, known) for row in rows if not sealed & _mentioned([row])]
         return Answer.fhir(operations.answer(stewardship.LINK_HISTORY, made))
+
+    async def _sealed(self, unknown: Iterable[str]) -> set[str]:
+        """Those of the records that the steward may not know of that are sealed: that anything was ever
+        decided about them is not told (domain digest §1.6 P3)."""
+        rows = await self.people.records.many({"_id": {"$in": sorted(unknown)}})
+        return {r.id for r in map(Record.of, rows) if self.inspection.sealed(r)}
 
     async def _decisions(
         self, records: Sequence[str], persons: Sequence[str], page: pages.Page
@@ -202,13 +219,12 @@ def _faults(asked: Asked, base: str) -> list[Issue]:
 
 
 def _mentioned(rows: Iterable[Doc]) -> set[str]:
-    return {
-        r
-        for row in rows
-        for side in (row.get("before") or {}, row.get("after") or {})
-        for rs in side.values()
-        for r in rs
-    }
+    made: set[str] = set()
+    for row in rows:
+        made.update(row["records"])
+        for side in (row.get("before") or {}, row.get("after") or {}):
+            made.update(r for rs in side.values() for r in rs)
+    return made
 
 
 def _revision(row: Doc, known: Mapping[str, Record]) -> Pair:
@@ -230,8 +246,12 @@ def _revision(row: Doc, known: Mapping[str, Record]) -> Pair:
         ("modelVersion", row.get("model") or evidence.get("model")),
         ("undoes", evidence.get("undoes")),
         *map(approval, row.get("approvals") or ()),
-        *(_set(side, p, [r for r in rs if r in known])
-          for side in ("before", "after") for p, rs in sorted((row.get(side) or {}).items())),
+        *(
+            _set(side, p, seen)
+            for side in ("before", "after")
+            for p, rs in sorted((row.get(side) or {}).items())
+            if (seen := [r for r in rs if r in known]) or not rs
+        ),
     ])  # fmt: skip
 
 

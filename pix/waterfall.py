@@ -35,6 +35,7 @@ _COLUMNS = (
 )
 _POINTS = 815  # where the numbers end
 
+_BITS = "Weights are in bits: one more bit doubles the odds that the two are one person."
 _STYLE = (
     ".wf{font:13px Arial,Helvetica,sans-serif;fill:#0b0c0c}.wf .h{font-weight:bold}"
     ".wf .t{font-size:17px;font-weight:bold}.wf .q{font-style:italic;fill:#484d50}"
@@ -66,6 +67,8 @@ def drawn(told: Explained) -> bytes:
     parts += table
     vetoes, bottom = _vetoes(told, bottom)
     parts += vetoes
+    bottom += 26
+    parts.append(_text(_MARGIN, bottom, f"Model {told.model}. {_BITS}", "q"))
     height = bottom + 14
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '

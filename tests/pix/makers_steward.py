@@ -33,8 +33,7 @@ def parameters(**said: Any) -> dict[str, Any]:
             form = "valueInteger"
         elif name in _DATES:
             form = "valueDateTime"
-        for one in value if isinstance(value, list) else [value]:
-            made.append({"name": name, form: one})
+        made += [{"name": name, form: v} for v in (value if isinstance(value, list) else [value])]
     return {"resourceType": "Parameters", "parameter": made}
 
 
