@@ -50,7 +50,7 @@ def explained(one: Mapping[str, Any], other: Mapping[str, Any], *, joined: bool)
         traits(one, domains), traits(other, domains), model, model.frequencies, today=at.date()
     )
     return Explained(
-        "Patient/8c1f", "TL-7QK2M9ZC4HXP", 
+        "Patient/8c1f", "TL-7QK2M9ZC4HXP",
         explaining.verdict(said, model.thresholds, one=joined, sealed=False, ties=()),
         "MATCH" if joined else "", "automatic" if joined else "", said,
         explaining.lines(said, lambda _: "whole"), (), model.thresholds, model.version, at, joined,
