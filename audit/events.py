@@ -30,7 +30,13 @@ from typing import Any
 import orjson
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import (
+    BulkWriteError,
+    OperationFailure,
+    PyMongoError,
+    WriteConcernError,
+    WriteError,
+)
 
 from audit import chain as chains
 from audit.facets import index
@@ -150,8 +156,11 @@ class Events:
         while rest:
             records = list(_sealed(chain, rest))
             try:
-                await self.table.insert_many(records)
-            except BulkWriteError as fault:
+                if len(records) == 1:  # without the driver's bulk machinery
+                    await self.table.insert(records[0])
+                else:
+                    await self.table.insert_many(records)
+            except (BulkWriteError, WriteError, WriteConcernError) as fault:
                 place = _first_duplicate(fault)
                 if place is None:
                     raise Refused(
@@ -272,15 +281,16 @@ def _advance(chain: _Chain, records: Sequence[Doc]) -> None:
         chain.seq, chain.hash = records[-1]["n"], records[-1]["h"]
 
 
-def _first_duplicate(fault: BulkWriteError) -> int | None:
+def _first_duplicate(fault: OperationFailure) -> int | None:
     """Where the batch met an id that is kept already; None when something else went wrong as well."""
-    details = fault.details
-    errors = details.get("writeErrors", [])
+    details = fault.details or {}
+    # Of a single insert the details are those of its one error.
+    errors = [details] if isinstance(fault, WriteError) else details.get("writeErrors", [])
     if details.get("writeConcernErrors") or not errors or errors[0].get("code") != DUPLICATE_KEY:
         return None
     if "_id" not in errors[0].get("keyPattern", {"_id": 1}):
         return None
-    return int(errors[0]["index"])
+    return int(errors[0].get("index", 0))
 
 
 def _head(chain: str, row: Doc) -> Doc:

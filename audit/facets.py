@@ -8,6 +8,7 @@ without systems, two or three per event, where the full token forms would be a d
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -23,21 +24,15 @@ ACTION = "http://hl7.org/fhir/audit-event-action"
 def index(event: Json, base: str) -> dict[str, Any]:
     """The `ix` subdocument of an event (fields as standards/atna.py names them). `base` is the public
     FHIR base: a reference below it means the same as a relative one."""
-    parties, things, patients, observer = _Named(base), _Named(base), _Named(base), _Named(base)
+    things, patients, observer = _Named(base), _Named(base), _Named(base)
     observer.add(event.get("source", _NONE).get("observer", _NONE))
-    addresses: list[str] = []
-    roles: list[Pair] = []
     kinds: list[Pair] = []
     parts: list[Pair] = []
-    purposes = _concepts(event.get("purposeOfEvent", ()))
-    for agent in event.get("agent", ()):
-        who = agent.get("who", _NONE)
-        parties.add(who)
-        if _names_patient(who):
-            patients.add(who)
-        addresses.append(agent.get("network", _NONE).get("address", ""))
-        roles += _concepts(agent.get("role", ()))
-        purposes += _concepts(agent.get("purposeOfUse", ()))
+    agents = event.get("agent", ())
+    parties = _parties(agents, base)
+    for who in parties.patients:
+        patients.add(who)
+    purposes = [*_concepts(event.get("purposeOfEvent", ())), *parties.purposes]
     for entity in event.get("entity", ()):
         what = entity.get("what", _NONE)
         kinds += _codes((entity.get("type", _NONE),))
@@ -52,19 +47,63 @@ def index(event: Json, base: str) -> dict[str, Any]:
         "subtype": _tokens(tuple(_codes(event.get("subtype", ())))),
         "action": _tokens(((ACTION, event["action"]),)) if "action" in event else None,
         "outcome": _outcome(event.get("outcome")),
-        "agent": parties.targets() + _tokens(tuple(parties.pairs)),
-        "arole": _tokens(tuple(roles)),
-        "address": _addresses(tuple(addresses)),
+        "agent": parties.tokens,
+        "arole": parties.roles,
+        "address": parties.addresses,
         "source": observer.targets() + _tokens(tuple(observer.pairs)),
         "entity": things.targets() + tokens(_spelt(things.pairs)),
         "etype": _tokens(tuple(kinds)),
         "erole": _tokens(tuple(parts)),
         "purpose": _tokens(tuple(purposes)),
-        "who": parties.bare(),
+        "who": parties.bare,
         "patient": patients.targets() + tokens(_spelt(patients.pairs)),
         "whose": patients.bare(),
     }
     return {name: value for name, value in made.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
+class _Parties:
+    """What the agents of an event give to its index, and which of them are patients."""
+
+    tokens: list[str]
+    bare: list[str]
+    roles: list[str]
+    addresses: dict[str, Any] | None
+    purposes: tuple[Pair, ...]
+    patients: tuple[Json, ...]
+
+
+# Our own events share the agents of one caller (standards/balp.py), so they are known by identity;
+# the list is held here, so that no other can take its place in memory.
+_KNOWN: dict[int, tuple[object, str, _Parties]] = {}
+
+
+def _parties(agents: Sequence[Json], base: str) -> _Parties:
+    held = _KNOWN.get(id(agents))
+    if held is not None and held[0] is agents and held[1] == base:
+        return held[2]
+    named = _Named(base)
+    addresses: list[str] = []
+    roles: list[Pair] = []
+    purposes: list[Pair] = []
+    for agent in agents:
+        named.add(agent.get("who", _NONE))
+        addresses.append(agent.get("network", _NONE).get("address", ""))
+        roles += _concepts(agent.get("role", ()))
+        purposes += _concepts(agent.get("purposeOfUse", ()))
+    made = _Parties(
+        named.targets() + _tokens(tuple(named.pairs)),
+        named.bare(),
+        _tokens(tuple(roles)),
+        _addresses(tuple(addresses)),
+        tuple(purposes),
+        tuple(a["who"] for a in agents if _names_patient(a.get("who", _NONE))),
+    )
+    if len(_KNOWN) >= 512:
+        _KNOWN.clear()
+    _KNOWN[id(agents)] = agents, base, made
+    return made
 
 
 class _Named:

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from affinity.pack import load
 from auth import discovery
 from auth.assertion import Replays
 from auth.authority import Authority
@@ -70,6 +71,7 @@ async def open_service(
             verifier=Verifier(settings, keys, revocations.here),
             audit=audit,
             words=words,
+            purposes=frozenset(load(settings.affinity).purposes),
         )
         await keys.prepare()
         await replays.prepare()

@@ -40,6 +40,7 @@ class Authority:
     verifier: Verifier
     audit: Audit
     words: balp.Vocabulary
+    purposes: frozenset[str]  # the purposes of use that the community agreed on
     clock: Callable[[], float] = time.time
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 from authlib.oauth2.base import OAuth2Error
@@ -40,7 +41,8 @@ async def get_token(visit: Visit, authority: Authority) -> dict[str, Any]:
     client = await authenticate(visit, authority)
     check_request(visit, authority.settings.fhir_base)
     scope = granted(visit.value("scope"), client.scope)
-    who = acting(client, visit.value("purpose_of_use"), visit.value("reason"))
+    purpose = agreed(visit.value("purpose_of_use"), authority.purposes)
+    who = acting(client, purpose, visit.value("reason"))
     signing = await authority.keys.signing()
     visit.jti, visit.purpose = str(uuid.uuid4()), who.purpose
     visit.granted = {"scope": scope, "reason": who.reason}
@@ -104,14 +106,24 @@ def granted(asked: str, ceiling: str) -> str:
     return " ".join(tokens)
 
 
+def agreed(purpose: str, purposes: Collection[str]) -> str:
+    """The stated purpose, if it is one of the community's; the audit trail keeps it as a code of its
+    code system, so another would be a code that does not exist. PURE."""
+    if purpose and not _CODE.fullmatch(purpose):
+        raise InvalidRequestError("purpose_of_use is not a code.")
+    if purpose and purpose not in purposes:
+        raise InvalidScopeError(
+            f"purpose_of_use {purpose} is not agreed here. There are {', '.join(sorted(purposes))}."
+        )
+    return purpose
+
+
 def acting(client: Client, purpose: str, reason: str) -> iua.Identity:
     """For whom and why the client acts. A client with a single purpose need not repeat it.
 
     IUA treats such claims as part of what is asked for, so a purpose beyond the client's is
     `invalid_scope`. PURE.
     """
-    if purpose and not _CODE.fullmatch(purpose):
-        raise InvalidRequestError("purpose_of_use is not a code.")
     if len(reason) > _LONGEST_REASON or not reason.isprintable():
         raise InvalidRequestError("reason is one line of at most 500 characters.")
     if purpose and client.purposes and purpose not in client.purposes:

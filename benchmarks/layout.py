@@ -7,7 +7,8 @@
 
 Loads both with the same documents in order of arrival (so that one person's lie far apart in `plain`),
 then measures the find, a find over two records of one person, a read by id and durable inserts, one at
-a time, by raw driver calls, so that only the layouts differ.
+a time, by raw driver calls, so that only the layouts differ. mongod's CPU is shown where it runs on this
+machine. Run it with more and with fewer documents than the cache holds to see how each layout grows.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from typing import Any
 from pymongo import AsyncMongoClient, IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.write_concern import WriteConcern
+
+from benchmarks.load import cpu_seconds
 
 Doc = dict[str, Any]
 Collection = AsyncCollection[Doc]
@@ -120,14 +123,17 @@ class Clustered(Plain):
         return await self.collection.find_one({"id": document["_id"]}, FIELDS)
 
 
-async def timed(act: Callable[[], Awaitable[object]], rounds: int) -> tuple[float, float]:
-    """Median and 99th percentile in milliseconds."""
-    taken = []
+async def timed(
+    act: Callable[[], Awaitable[object]], rounds: int, mongod: int
+) -> tuple[float, float, float]:
+    """Median and 99th percentile in milliseconds, and mongod's CPU in microseconds, of one."""
+    taken, before = [], cpu_seconds([mongod])
     for _ in range(rounds):
         started = time.perf_counter()
         await act()
         taken.append((time.perf_counter() - started) * 1000)
-    return median(taken), sorted(taken)[int(len(taken) * 0.99)]
+    used = (cpu_seconds([mongod]) - before) / rounds * 1e6
+    return median(taken), sorted(taken)[int(len(taken) * 0.99)], used
 
 
 async def measure(layout: Plain, some: list[Doc], count: int) -> None:
@@ -153,11 +159,14 @@ async def measure(layout: Plain, some: list[Doc], count: int) -> None:
         new = next(fresh) | {"_id": str(uuid.uuid4()), "subject": dice.choice(people)}
         await durable.insert_one(layout.row(new))
 
+    mongod = int((await layout.collection.database.command("serverStatus"))["pid"])
     for what, act, rounds in (
         ("find, one record", one, 2000), ("find, two records", two, 2000), ("read", read, 2000), ("insert", insert, 500),
     ):  # fmt: skip
-        p50, p99 = await timed(act, rounds)
-        print(f"{layout.name:10} {what:18} p50 {p50:6.2f} ms   p99 {p99:6.2f} ms")
+        p50, p99, used = await timed(act, rounds, mongod)
+        print(
+            f"{layout.name:10} {what:18} p50 {p50:6.2f} ms   p99 {p99:6.2f} ms   mongod {used:6.0f} µs"
+        )
     size = await layout.collection.database.command("collStats", layout.collection.name)
     print(
         f"{layout.name:10} data {size['storageSize'] >> 20} MB, indexes {size['totalIndexSize'] >> 20} MB"

@@ -1,7 +1,8 @@
 """The data the workloads run on, published through the public API like anybody's.
 
 `People` are joined from two records each (a GP's and a trust's, both with the verified NHS number); each
-has `documents` small documents of three types over three years, on both records.
+has `documents` small documents of three types over three years, on both records. What is published while
+it is measured, and what is large, belongs to one more person, so that nobody's finds grow meanwhile.
 """
 
 from __future__ import annotations
@@ -72,10 +73,10 @@ def with_bytes(made: dict[str, Any], content: bytes, media: str = "text/plain") 
 async def prepare(
     client: httpx.AsyncClient, count: int, documents: int, progress: Progress
 ) -> Prepared:
-    """Feed `count` joined people with `documents` documents each."""
+    """Feed `count` joined people with `documents` documents each, and one more without."""
     made = Prepared()
     chosen: list[dict[str, Record]] = []
-    for person in people(count * 3, seed=11):
+    for person in people(count * 3 + 30, seed=11):
         held = {r.agency: r for r in records(person, PACK, 11)}
         verified = (
             [i for i in held["trust"].patient["identifier"] if i["system"] == NHS_NUMBER]
@@ -84,11 +85,13 @@ async def prepare(
         )
         if verified and held["trust"].patient["birthDate"] == held["gp"].patient["birthDate"]:
             chosen.append(held)
-    chosen = chosen[:count]
-    feeding = progress.add_task("People", total=len(chosen))
+    if len(chosen) <= count:
+        raise SystemExit("The demo city has too few joined people for this many.")
+    chosen, writer = chosen[:count], chosen[count]
+    feeding = progress.add_task("People", total=len(chosen) + 1)
     publishing = progress.add_task("Documents", total=len(chosen) * documents)
 
-    async def one(held: dict[str, Record]) -> None:
+    async def fed(held: dict[str, Record]) -> list[str]:
         ids = []
         for agency in ("gp", "trust"):
             record = held[agency]
@@ -100,9 +103,13 @@ async def prepare(
             )
             answer.raise_for_status()
             ids.append(answer.json()["id"])
+        progress.advance(feeding)
+        return ids
+
+    async def one(held: dict[str, Record]) -> None:
+        ids = await fed(held)
         made.patients.append(tuple(ids))
         made.numbers.append(held["gp"].value)
-        progress.advance(feeding)
         dice = Random(held["gp"].value)
         for number in range(documents):
             agency = ("gp", "trust")[number % 2]
@@ -122,8 +129,8 @@ async def prepare(
             progress.advance(publishing)
 
     await _together(one, chosen)
-    held, ids = chosen[0], made.patients[0]
-    sheet = Sheet(planned(TYPES[0], "gp"), held["gp"], f"Patient/{ids[0]}", TODAY, PACK, seed=5)
+    ids = await fed(writer)
+    sheet = Sheet(planned(TYPES[0], "gp"), writer["gp"], f"Patient/{ids[0]}", TODAY, PACK, seed=5)
     made.template = with_bytes(bundle(sheet), b"x" * 10_240)
     for number in range(8):
         content = Random(number).randbytes(1024 * 1024)

@@ -6,10 +6,10 @@ account. By the time a handler runs, the first three are done and their results 
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from os import urandom
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
@@ -101,7 +101,7 @@ class Call:
     query: tuple[
         tuple[str, str], ...
     ]  # decoded pairs in order, URL then form body, without _format
-    headers: Mapping[str, str]  # lower-case names; the last of repeated ones
+    headers: Mapping[str, str]  # lower-case names; repeated lines joined by commas
     base: str  # the public FHIR base, no trailing slash
     caller: Caller
     permit: Permit
@@ -110,7 +110,7 @@ class Call:
     account: Account
     client_address: str = ""
     raw: bytes = (
-        b""  # the request line and, after a blank line, a POSTed search's form or an operation's body
+        b""  # for the audit: the request line; after a blank line a POSTed form or question
     )
     strict: bool = True  # Prefer: handling=lenient makes this False
     prefer: str = ""  # "minimal", "representation", "OperationOutcome" or ""
@@ -123,7 +123,7 @@ class Call:
     content: AsyncIterator[bytes] | None = None  # the body as it comes (row.body="raw")
     search: Search | None = None  # parsed search, when the row has search parameters
     audit_event: Callable[[Account, int], Mapping[str, Any]] | None = None
-    ids: Callable[[], str] = lambda: str(uuid.uuid4())
+    ids: Callable[[], str] = lambda: fresh_id()  # noqa: PLW0108  defined below
 
     def seal(self, status: int = 200) -> Mapping[str, Any]:
         """The AuditEvent of this call as JSON-able dict, to be written inside the story's own
@@ -164,9 +164,15 @@ class Service:
 
 def instant(moment: datetime) -> str:
     """A FHIR instant in UTC with milliseconds: `2026-11-24T04:05:06.789Z`."""
-    return (
-        moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
-    )
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def fresh_id() -> str:
+    """A random UUID (version 4) as it is written. `uuid.uuid4` costs three times as much, and every
+    request makes several."""
+    digits = urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def dumps(resource: Mapping[str, Any]) -> bytes:

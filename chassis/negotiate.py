@@ -98,6 +98,14 @@ def wanted_media(
     return next((m for _, m in offered if said.get(m, 0.0) > fhir), "")
 
 
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether an Accept-Encoding header lets an answer be packed (RFC 9110 §12.5.3)."""
+    if "gzip" not in accept_encoding:
+        return False
+    said = dict(_quality(part) for part in accept_encoding.split(","))
+    return said.get("gzip", said.get("x-gzip", 0.0)) > 0
+
+
 def body_format(content_type: str) -> Format:
     """The format of a body. Raises `Refused(MEDIA_TYPE)` for anything but FHIR JSON and XML in UTF-8."""
     name, _, rest = content_type.partition(";")

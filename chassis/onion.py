@@ -8,6 +8,7 @@ dependency machinery.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -27,6 +28,8 @@ from standards import capability, openapi
 from standards.outcome import METHOD, ROUTE, Issue, outcome
 from standards.rows import Transaction
 
+_BRACE = re.compile(r"\{[a-z]+\}").fullmatch
+
 Opening = Callable[[], AbstractAsyncContextManager[tuple[Sequence[Service], Rider]]]
 
 
@@ -39,10 +42,14 @@ def create(opening: Opening, rows: Iterable[Transaction]) -> ASGIApp:
     """
     every = tuple(rows)
 
+    doors = Doors()
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with opening() as (services, rider):
-            app.router.routes[:0] = _routes(services, rider, every)
+            routes = _routes(services, rider, every)
+            app.router.routes[:0] = routes
+            doors.open(routes)
             for service in services:
                 telemetry.log(telemetry.STARTED, service=service.name)
             yield
@@ -58,7 +65,8 @@ def create(opening: Opening, rows: Iterable[Transaction]) -> ASGIApp:
         exception_handlers={404: _nowhere, 405: _nowhere},
     )
     app.add_route("/openapi.json", _openapi(every), methods=["GET"], include_in_schema=False)
-    return Guard(app)
+    doors.otherwise = app
+    return Guard(app, doors)
 
 
 def _routes(
@@ -78,6 +86,54 @@ def _routes(
                 made.append(_path(prefix + "/", endpoint, methods))
     plain = [p for s in services for p in s.plain]
     return made + plain  # type: ignore[operator]  # plain routes are Starlette's as well
+
+
+class Doors:
+    """Straight to the endpoint of a row, by one look-up instead of a walk through every route.
+
+    Literal paths and those whose only brace is their last piece (`/fhir/Patient/{id}`) are known here;
+    anything else, and every refusal, goes the way of the application, which has the same routes in the
+    same order.
+    """
+
+    def __init__(self) -> None:
+        self.otherwise: ASGIApp | None = None
+        self._literal: dict[tuple[str, str], ASGIApp] = {}
+        self._last: dict[tuple[str, str], tuple[str, ASGIApp]] = {}
+
+    def open(self, routes: Iterable[Path]) -> None:
+        """Know the rows among these; of two for one path the first counts, as in the application."""
+        for route in routes:
+            endpoint = getattr(route, "app", None)
+            if not isinstance(endpoint, Endpoint):
+                continue
+            stem, _, last = route.path.rpartition("/")
+            for method in route.methods or ():
+                if "{" not in route.path:
+                    self._literal.setdefault((method, route.path), endpoint)
+                elif "{" not in stem and _BRACE(last):
+                    self._last.setdefault((method, stem), (last[1:-1], endpoint))
+
+    def known(self, method: str, path: str) -> tuple[ASGIApp, dict[str, str]] | None:
+        """The endpoint behind a path with its path parameters; None when another must look."""
+        endpoint = self._literal.get((method, path))
+        if endpoint is not None:
+            return endpoint, {}
+        stem, _, last = path.rpartition("/")
+        found = self._last.get((method, stem)) if last else None
+        return (found[1], {found[0]: last}) if found is not None else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request by its endpoint, or pass it on."""
+        if scope["type"] == "http" and not scope.get("root_path"):
+            door = self.known(scope["method"], scope["path"])
+            if door is not None:
+                endpoint, scope["path_params"] = door
+                await endpoint(scope, receive, send)
+                return
+        if self.otherwise is None:
+            raise RuntimeError("the doors are open before there is a house")
+        await self.otherwise(scope, receive, send)
 
 
 def _path(where: str, endpoint: ASGIApp, methods: list[str]) -> Path:
@@ -132,8 +188,8 @@ async def _nowhere(request: Request, refusal: Exception) -> Response:
 class Guard:
     """The outermost layer: a fault outside every endpoint becomes a plain 500 without a trace."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, doors: Doors) -> None:
+        self.app, self.doors = app, doors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; answer 500 if nothing was sent and something broke."""
@@ -148,7 +204,7 @@ class Guard:
             await send(message)
 
         try:
-            await self.app(scope, receive, sending)
+            await self.doors(scope, receive, sending)
         except Exception as fault:
             telemetry.log(
                 telemetry.FAULT, row="-", request_id="-", fault=type(fault).__name__,

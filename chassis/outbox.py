@@ -26,7 +26,7 @@ from pymongo.errors import PyMongoError
 
 from chassis import telemetry
 from chassis.call import dumps
-from chassis.mongo import Mongo, Table
+from chassis.mongo import Doc, Mongo, Table
 from standards.outcome import Refused
 
 COLLECTION = "audit_outbox"
@@ -59,12 +59,15 @@ async def prepare(mongo: Mongo, database: str) -> Table:
 
 
 async def put(
-    session: AsyncClientSession | None, mongo: Mongo, database: str, event: Mapping[str, Any]
+    session: AsyncClientSession | None, mongo: Mongo, database: str, *events: Mapping[str, Any]
 ) -> None:
-    """Write the event into the outbox of `database` as part of the session's transaction."""
-    _mine(mongo, database)[event["id"]] = time.monotonic()
-    row = {"_id": event["id"], "at": datetime.now(UTC), "b": dumps(event)}
-    await mongo.table(database, COLLECTION).insert(row, session)
+    """Write the events into the outbox of `database` as part of the session's transaction."""
+    mine, now = _mine(mongo, database), datetime.now(UTC)
+    rows: list[Doc] = []
+    for event in events:
+        mine[event["id"]] = time.monotonic()
+        rows.append({"_id": event["id"], "at": now, "b": dumps(event)})
+    await mongo.table(database, COLLECTION).insert_all(rows, session)
 
 
 def _mine(mongo: Mongo, database: str) -> dict[str, float]:

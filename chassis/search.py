@@ -14,16 +14,18 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as changed
+from functools import partial
 from typing import Any, cast
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 import orjson
 from pymongo import IndexModel
-from pymongo.errors import ConnectionFailure, ExecutionTimeout
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, OperationFailure
 
 from chassis.call import Answer, Call, instant
 from chassis.cursor import LIFE, Place, cursor_key, seal, unseal
-from chassis.mongo import Doc, Filter, Mongo, Table
+from chassis.mongo import Doc, Filter, Gathered, Mongo, Table
 from governance.permit import Permit
 from standards.bundle import entry, matches, searchset_bytes
 from standards.index import fold, token
@@ -33,8 +35,11 @@ from standards.search import CURSOR, Clause, Search, SortKey, Target, Token, Whe
 
 NOTHING: Filter = {"_id": {"$in": []}}  # matches no document, and MongoDB knows it without looking
 ABSENT: list[Any] = [None, []]
+_PLAIN = re.compile(r"[A-Za-z0-9/:,|$\-._~]*").fullmatch
 _BEYOND = "\U0010ffff"
 _MAX_MS = 15_000
+_QUICK_MS = 1_000  # what shares a command has this long; after that it is asked by itself
+_TOGETHER = 50  # resources of the largest page that shares a command
 
 
 # -- clauses to filters ---------------------------------------------------------------------------
@@ -263,12 +268,8 @@ def _beyond(order: Sequence[_Key], after: Sequence[Any]) -> Doc:
     return made
 
 
-def _pipeline(
-    table: Table, filters: Doc, order: Sequence[_Key], search: Search, fields: Collection[str]
-) -> list[Doc]:
-    """Page and total in one round trip: the page streams from its index, the count follows it."""
-    after = search.after
-    stages: list[Doc] = [{"$match": all_of([filters, _beyond(order, after)]) if after else filters}]
+def _ordered(filters: Doc, order: Sequence[_Key]) -> list[Doc]:
+    """The stages that put what matches in order."""
     sort: Doc = {}
     absent: Doc = {}
     for n, key in enumerate(order):
@@ -277,12 +278,22 @@ def _pipeline(
             absent[flag] = {"$lte": ["$" + key.path, None]}
             sort[flag] = 1
         sort[key.path] = key.direction
+    made: list[Doc] = [{"$match": filters}]
     if absent:
-        stages.append({"$set": absent})
+        made.append({"$set": absent})
+    return [*made, {"$sort": sort}]
+
+
+def _pipeline(
+    table: Table, filters: Doc, order: Sequence[_Key], search: Search, fields: Collection[str]
+) -> list[Doc]:
+    """Page and total in one round trip: the page streams from its index, the count follows it."""
+    after = search.after
+    page = all_of([filters, _beyond(order, after)]) if after else filters
     shown = dict.fromkeys((*fields, *(k.path for k in order)), 1)
     counting = [{"$match": filters}, {"$count": "total"}]
     return [
-        *stages, {"$sort": sort}, {"$limit": search.count + 1}, {"$project": shown},
+        *_ordered(page, order), {"$limit": search.count + 1}, {"$project": shown},
         {"$unionWith": {"coll": table.name, "pipeline": counting}},
     ]  # fmt: skip
 
@@ -297,6 +308,14 @@ class Found:
     after: tuple[Any, ...] | None
 
 
+@dataclass(frozen=True, slots=True)
+class _First:
+    """A first page among few documents: they are read once, for the page and for the total."""
+
+    stages: list[Doc]  # what matches, in order, as it is shown
+    size: int
+
+
 async def find(
     table: Table,
     search: Search,
@@ -306,15 +325,22 @@ async def find(
     replaced: Collection[str] = (),
     fields: Collection[str] = ("b",),
     hint: str | Doc | None = None,
+    few: bool = False,
 ) -> Found:
     """One page of the documents that match `filters`, in the order of `keys`, and the exact total.
 
-    Raises `Refused` (TOO_COSTLY) when MongoDB cannot do it within its time.
+    `few` says that the filters lead an index to few documents (one person's): then the first page
+    shares its command with others that are asked for at the same time. Raises `Refused` (TOO_COSTLY)
+    when MongoDB cannot do it within its time.
     """
     try:
         if search.only_count:
             return Found([], await table.count(filters, max_ms=_MAX_MS), None)
         order = _order(search, keys, replaced)
+        if few and not search.after and hint is None and search.count <= _TOGETHER:
+            found = await _first_page(table, search.count, filters, order, fields)
+            if found is not None:
+                return found
         stages = _pipeline(table, filters, order, search, fields)
         # the page, one more, the total, and room to see that nothing follows
         rows = await _run(table, stages, search.count + 3, hint)
@@ -322,18 +348,60 @@ async def find(
         words = "This search takes too long to answer; narrow it, by patient, date or identifier."
         raise Refused(Issue(TOO_COSTLY, words)) from late
     total = rows.pop()["total"] if rows and "total" in rows[-1] else 0
-    if len(rows) <= search.count:
+    return _found(rows, total, search.count, order)
+
+
+def _found(rows: list[Doc], total: int, count: int, order: Sequence[_Key]) -> Found:
+    if len(rows) <= count:
         return Found(rows, total, None)
-    del rows[search.count :]
+    del rows[count:]
     return Found(rows, total, tuple(_value(rows[-1], k.path) for k in order))
 
 
-async def _run(table: Table, stages: list[Doc], size: int, hint: str | Doc | None) -> list[Doc]:
+# Half of what a find costs the driver and a third of what it costs MongoDB is the command around it.
+_gathering: WeakKeyDictionary[Table, Gathered[_First, Doc]] = WeakKeyDictionary()
+
+
+async def _first_page(
+    table: Table, count: int, filters: Doc, order: Sequence[_Key], fields: Collection[str]
+) -> Found | None:
+    """The page and total by one reading, in one command with others; None when that cannot be done
+    (a page of more than 16 MB, or a search that is not as quick as was thought)."""
+    shown = dict.fromkeys((*fields, *(k.path for k in order)), 1)
+    gathered = _gathering.get(table)
+    if gathered is None:
+        gathered = _gathering[table] = Gathered(partial(_first_pages, table))
+    asked = _First([*_ordered(filters, order), {"$project": shown}], count + 1)
+    try:
+        read = await gathered.get(asked)
+    except (ExecutionTimeout, OperationFailure):
+        return None
+    return _found(read.get("page", []), read.get("total", 0), count, order)
+
+
+async def _first_pages(table: Table, asked: Sequence[_First]) -> list[Doc]:
+    """{total, page} of each; {} where nothing matches."""
+    each = []
+    for number, first in enumerate(asked):
+        page = {"$firstN": {"n": first.size, "input": "$$ROOT"}}
+        group = {"_id": number, "total": {"$sum": 1}, "page": page}
+        each.append([*first.stages, {"$group": group}])
+    stages = each[0]
+    stages += [{"$unionWith": {"coll": table.name, "pipeline": p}} for p in each[1:]]
+    made: list[Doc] = [{} for _ in asked]
+    for row in await _run(table, stages, len(asked) + 1, None, _QUICK_MS):
+        made[row["_id"]] = row
+    return made
+
+
+async def _run(
+    table: Table, stages: list[Doc], size: int, hint: str | Doc | None, max_ms: int = _MAX_MS
+) -> list[Doc]:
     """Run a pipeline whose result fits one reply. As a plain command it costs the driver half of what
     a cursor does; the driver repeats only cursors' reads on a lost primary, so that is done here."""
     command: Doc = {
         "aggregate": table.name, "pipeline": stages, "cursor": {"batchSize": size},
-        "maxTimeMS": _MAX_MS, "readConcern": {"level": "majority"},
+        "maxTimeMS": max_ms, "readConcern": {"level": "majority"},
     }  # fmt: skip
     if hint is not None:
         command["hint"] = hint
@@ -348,7 +416,7 @@ async def _run(table: Table, stages: list[Doc], size: int, hint: str | Doc | Non
         if rest:  # more than 16 MB: read it again as a stream
             await database.command({"killCursors": table.name, "cursors": [rest]})
             options: Doc = {"hint": hint} if hint is not None else {}
-            cursor = await table.raw.aggregate(stages, maxTimeMS=_MAX_MS, **options)
+            cursor = await table.raw.aggregate(stages, maxTimeMS=max_ms, **options)
             rows = await cursor.to_list(None)
     return rows
 
@@ -402,13 +470,14 @@ async def searchset(
     default_sort: str = "-_lastUpdated",
     fields: Collection[str] = ("b",),
     hint: str | Doc | None = None,
+    few: bool = False,
 ) -> Answer:
     """Serve `call.search` from a table: one page, exact total, self and next links.
 
     `where` is ANDed; `replace` stands in for the filters of the parameters it names; `show` gives
     the bytes of a document (default: its `b`; name what else it needs in `fields`); `include` gives
     the bytes of resources to include; `issues` are warnings to carry as an outcome entry;
-    `default_sort` is a `_sort` value.
+    `default_sort` is a `_sort` value; `few` says that the search is of one person (see `find`).
     """
     database = table.raw.database.name.removeprefix(table.mongo.prefix)
     await resume(call, table.mongo, database)
@@ -419,8 +488,9 @@ async def searchset(
     keys = search.sort or _sort_keys(default_sort, call.row.search)
     filters = matching(call, where=where, replace=replace)
     found = await find(
-        table, search, filters, keys, replaced=(replace or {}).keys(), fields=fields, hint=hint
-    )
+        table, search, filters, keys, replaced=(replace or {}).keys(), fields=fields, hint=hint,
+        few=few,
+    )  # fmt: skip
     kind = f"{call.base}/{call.row.resource}"
     entries = matches(kind, ((r["_id"], r["b"] if show is None else show(r)) for r in found.rows))
     if include is not None and found.rows:
@@ -475,7 +545,12 @@ def _self(kind: str, search: Search, includes: bool) -> str:
     if search.after is not None:
         return f"{kind}?{CURSOR}={search.cursor}"
     used = [p for p in search.used if includes or p[0] not in ("_include", "_revinclude")]
-    return f"{kind}?{urlencode(used, quote_via=quote, safe='/:,|$-._~')}" if used else kind
+    return f"{kind}?{'&'.join(f'{_quoted(k)}={_quoted(v)}' for k, v in used)}" if used else kind
+
+
+def _quoted(text: str) -> str:
+    # Most of what is asked needs no escape, and finding that out is a tenth of escaping it.
+    return text if _PLAIN(text) else quote(text, safe="/:,|$-._~")
 
 
 async def _link(

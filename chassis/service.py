@@ -7,8 +7,7 @@ transaction, so that a handler is only its story. Nothing is sent before the Aud
 from __future__ import annotations
 
 import gzip
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -22,10 +21,18 @@ from starlette.types import Receive, Scope, Send
 from chassis import body as bodies
 from chassis import telemetry
 from chassis.audit import AuditFailed
-from chassis.call import ANYONE, Account, Answer, Call, Caller, Route, dumps, instant
+from chassis.call import ANYONE, Account, Answer, Call, Caller, Route, dumps, fresh_id, instant
 from chassis.caller import challenge
 from chassis.mongo import unavailable
-from chassis.negotiate import MEDIA, accepts_fhir, body_format, prefer, wanted_format, wanted_media
+from chassis.negotiate import (
+    MEDIA,
+    accepts_fhir,
+    accepts_gzip,
+    body_format,
+    prefer,
+    wanted_format,
+    wanted_media,
+)
 from chassis.settings import Settings
 from chassis.spool import Attachment, read_body, read_plain, settle, stream_body
 from governance.permit import Denied, Permit, decide
@@ -123,8 +130,10 @@ class Endpoint:
 
     def _opened(self, scope: Scope) -> Call:
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+        if len(headers) != len(scope["headers"]):
+            headers = _joined(scope["headers"])
         given = headers.get("x-request-id", "")
-        request_id = given if given and len(given) <= 64 and _plain(given) else str(uuid.uuid4())
+        request_id = given if given and len(given) <= 64 and _plain(given) else fresh_id()
         client = scope.get("client")
         now = datetime.now(UTC)
         return Call(
@@ -307,7 +316,7 @@ class Endpoint:
 
     def _facts(self, call: Call, status: int, issues: tuple[Issue, ...]) -> balp.Request:
         return balp.Request(
-            event_id=str(uuid.uuid4()),
+            event_id=fresh_id(),
             recorded=instant(call.now),
             server=call.base,
             outcome=balp.outcome_of(status),
@@ -361,6 +370,16 @@ class Endpoint:
         answer = Answer.fhir(outcome([Issue(BUSY, words)]), 503)
         answer.headers["Retry-After"] = "2"
         return answer
+
+
+def _joined(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Header lines of one name as one line (RFC 9110 §5.3): Accept and Prefer may come in several, and
+    of two Authorization or Content-Type lines neither is believed."""
+    made: dict[str, str] = {}
+    for key, value in raw:
+        name, said = key.decode("latin-1"), value.decode("latin-1")
+        made[name] = f"{made[name]}, {said}" if name in made else said
+    return made
 
 
 def _pairs(raw: bytes) -> list[tuple[str, str]]:
@@ -448,7 +467,7 @@ def _shape(call: Call, answer: Answer) -> None:
             headers["Vary"] = "Accept, Accept-Encoding"
         else:
             headers.setdefault("Content-Type", answer.media or "application/json")
-        if len(answer.body) > 1400 and "gzip" in call.headers.get("accept-encoding", ""):
+        if len(answer.body) > 1400 and accepts_gzip(call.headers.get("accept-encoding", "")):
             answer.body = gzip.compress(answer.body, 1, mtime=0)
             headers["Content-Encoding"] = "gzip"
     if answer.status not in (204, 304):

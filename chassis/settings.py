@@ -65,6 +65,45 @@ class Settings(BaseSettings):
     service_key: SecretStr = _f(
         SecretStr(""), "Apart: path of this service's private JWK", secret=True
     )
+    notify_allow: str = _f(
+        "",
+        "Where subscribers may have messages sent: origins (https://a.example, https://*.b.example; "
+        "http only when listed as such) and private networks that names may lead to (10.0.0.0/8)",
+    )
+    notify_trust: str = _f(
+        "", "PEM file of the authorities that endpoints are authenticated by; empty: the system's"
+    )
+    notify_certificate: str = _f(
+        "", "PEM file with the certificate and key that messages are sent under (mutual TLS)"
+    )
+    notify_at_once: int = _f(
+        8, "Endpoints that this process sends messages to at once; 0 leaves all to other processes"
+    )
+    notify_patience: int = _f(
+        86_400, "Seconds of failed messages after which a subscription is in error"
+    )
+
+    hl7v2_host: str = _f("127.0.0.1", "Address of the HL7 v2 door (MLLP)")
+    hl7v2_port: int = _f(0, "Port of the HL7 v2 door, usually 2575; 0 keeps it shut")
+    hl7v2_certificate: str = _f("", "HL7 v2: file of this side's TLS certificate chain (PEM)")
+    hl7v2_key: SecretStr = _f(
+        SecretStr(""), "HL7 v2: file of the private key of that certificate (PEM)", secret=True
+    )
+    hl7v2_authority: str = _f(
+        "", "HL7 v2: file of the authority whose certificates the other side must show (PEM)"
+    )
+    hl7v2_senders: str = _f("", "HL7 v2: CSV file of who may send; empty: that of the pack")
+    hl7v2_consumers: str = _f(
+        "", "HL7 v2: CSV file of who is told of changed numbers (ITI-10); empty: that of the pack"
+    )
+    hl7v2_application: str = _f("THROUGHLINE", "HL7 v2: our name in MSH-3 of notices")
+    hl7v2_facility: str = _f("EXCHANGE", "HL7 v2: our facility in MSH-4 of notices")
+    hl7v2_processing: str = _f(
+        "P", "HL7 v2: processing ids that are taken (MSH-11): P production, T training, D debugging"
+    )
+    hl7v2_max_message: int = _f(1024 * 1024, "HL7 v2: largest message in bytes")
+    hl7v2_lines: int = _f(200, "HL7 v2: most connections at a time")
+    hl7v2_parallel: int = _f(16, "HL7 v2: most messages worked on at a time")
 
     @property
     def origin(self) -> str:

@@ -46,10 +46,28 @@ NEIGHBOUR = LogEvent("THL010", "warning", "neighbour did not answer", ("neighbou
 ROTATED = LogEvent("THL011", "info", "signing key rotated", ("kid",))
 CHAIN = LogEvent("THL012", "info", "audit chain opened", ("chain",))
 ANCHORED = LogEvent("THL013", "info", "head of an audit chain", ("chain", "seq", "hash"))
+UNDELIVERED = LogEvent(
+    "THL030", "warning", "endpoint did not take a message", ("subscription", "failures")
+)
+GIVEN_UP = LogEvent("THL031", "error", "subscription is in error", ("subscription", "failures"))
+DOOR = LogEvent("THL040", "info", "HL7 v2 door open", ("host", "port", "tls"))
+DOOR_WAITS = LogEvent("THL041", "info", "another process holds the HL7 v2 door", ("port",))
+LINE_ENDED = LogEvent("THL042", "warning", "HL7 v2 line ended by this side", ("reason",))
+PARKED = LogEvent("THL043", "warning", "HL7 v2 message parked", ("trigger", "error"))
+NOTICE_LATE = LogEvent(
+    "THL044",
+    "warning",
+    "HL7 v2 consumer cannot be told and will be tried again",
+    ("consumer", "fault"),
+)
+NOTICE_PARKED = LogEvent(
+    "THL045", "error", "HL7 v2 consumer refused a notice, which is parked", ("consumer", "error")
+)
 
 EVENTS: tuple[LogEvent, ...] = (
     REQUEST, FAULT, UNAVAILABLE, AUDIT_FAILED, STARTED, STOPPED, SWEPT, FORWARDED, BACKGROUND,
-    NEIGHBOUR, ROTATED, CHAIN, ANCHORED,
+    NEIGHBOUR, ROTATED, CHAIN, ANCHORED, UNDELIVERED, GIVEN_UP, DOOR, DOOR_WAITS, LINE_ENDED, PARKED,
+    NOTICE_LATE, NOTICE_PARKED,
 )  # fmt: skip
 
 REQUESTS = Counter("throughline_requests", "Requests served", ("transaction", "status"))
@@ -61,6 +79,13 @@ AUDIT_BATCH = Histogram(
     "throughline_audit_batch_events", "AuditEvents made durable together",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
 )  # fmt: skip
+
+HL7V2 = Counter(
+    "throughline_hl7v2_messages", "HL7 v2 messages answered", ("event", "acknowledgement")
+)
+HL7V2_NOTICES = Counter(
+    "throughline_hl7v2_notices", "HL7 v2 notices to consumers (ITI-10)", ("consumer", "outcome")
+)
 
 _logger = structlog.get_logger("throughline")
 

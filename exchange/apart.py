@@ -87,7 +87,7 @@ async def opened(
             identify = opened_service.near.verifier
         elif service == "pix":
             opened_service = await stack.enter_async_context(
-                pix.app.open_service(settings, mongo, pack, audit=writer)
+                pix.app.open_service(settings, mongo, pack, audit=writer, words=words)
             )
         elif service == "registry":
             opened_service = await stack.enter_async_context(

@@ -38,6 +38,15 @@ app.add_typer(clients, name="clients")
 people = typer.Typer(help="Keep the register of people.", no_args_is_help=True)
 app.add_typer(people, name="people")
 
+lines = typer.Typer(
+    help="HL7 v2: say messages, and look after those that could not be taken.", no_args_is_help=True
+)
+app.add_typer(lines, name="hl7v2")
+parked = typer.Typer(
+    help="Messages that could not be taken, and notices that were refused.", no_args_is_help=True
+)
+lines.add_typer(parked, name="parked")
+
 NEAR = ("data", "mongodb", "database_prefix")
 
 
@@ -192,6 +201,68 @@ def keygen(
     from exchange import clients as stories
 
     stories.keygen(out, alg)
+
+
+LINE = ("data", "hl7v2_host", "hl7v2_port", "hl7v2_certificate", "hl7v2_key", "hl7v2_authority")
+
+
+@lines.command("send", epilog=EXITS)
+@with_settings(*LINE)
+def send(
+    settings: Settings,
+    file: Annotated[Path, typer.Argument(help="A file of messages; - for standard input")],
+    host: Annotated[str, typer.Option(help="By default that of the settings")] = "",
+    port: Annotated[
+        int, typer.Option(help="By default of the settings, or of the exchange in --data")
+    ] = 0,
+    tls: Annotated[bool, typer.Option("--tls", help="Speak over TLS")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Count the answers only")] = False,
+) -> None:
+    """Say every message of a file over MLLP and print the answers."""
+    from exchange import hl7v2 as stories
+
+    raise typer.Exit(stories.send(settings, file, host, port, tls=tls, quiet=quiet))
+
+
+@parked.command("list", epilog=EXITS)
+@with_settings(*NEAR)
+def parked_list(
+    settings: Settings,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON array")] = False,
+) -> None:
+    """List what is parked, and why."""
+    from exchange import hl7v2 as stories
+
+    stories.show(settings, Console(), as_json=as_json)
+
+
+Which = Annotated[list[str] | None, typer.Argument(help="Ids as `parked list` shows them")]
+All = Annotated[bool, typer.Option("--all", help="Everything that is parked")]
+
+
+@parked.command("retry", epilog=EXITS)
+@with_settings(*NEAR)
+def parked_retry(settings: Settings, ids: Which = None, every: All = False) -> None:
+    """Have parked messages tried again by the running exchange."""
+    from exchange import hl7v2 as stories
+
+    raise typer.Exit(stories.retry(settings, _chosen(ids, every)))
+
+
+@parked.command("drop", epilog=EXITS)
+@with_settings(*NEAR)
+def parked_drop(settings: Settings, ids: Which = None, every: All = False) -> None:
+    """Forget parked messages for good."""
+    from exchange import hl7v2 as stories
+
+    stories.drop(settings, _chosen(ids, every))
+
+
+def _chosen(ids: list[str] | None, every: bool) -> list[str] | None:
+    """The ids that were given; None stands for all."""
+    if bool(ids) == every:
+        raise Trouble(Exit.USAGE, "Name the ids that you mean, or --all.")
+    return None if every else ids
 
 
 @people.command("rebuild", epilog=EXITS)

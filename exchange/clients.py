@@ -7,7 +7,7 @@ import difflib
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -23,8 +23,15 @@ from chassis.settings import Settings
 from exchange import whereabouts
 from exchange.database import check, database
 from exchange.exits import Exit, Trouble
+from exchange.rows import ROWS
+from standards.rows import Needs
 
 T = TypeVar("T")
+
+# Scopes that are a transaction's own name: a misspelt one would register, and then reach nothing.
+LITERALS = frozenset(
+    literal for row in ROWS if isinstance(row.scope, Needs) for literal in row.scope.literals
+)
 
 
 def add(
@@ -42,9 +49,13 @@ def add(
         pack = load(settings.affinity)
     except PackError as fault:
         raise Trouble(Exit.USAGE, f"--affinity: {fault}") from fault
-    _known("--role", role, pack.roles)
-    for purpose in purposes:
-        _known("--purpose", purpose, pack.purposes)
+    faults = [
+        *_unknown("--role", [role] if role else [], pack.roles),
+        *_unknown("--purpose", purposes, pack.purposes),
+        *_unknown("--scope", [t for t in scope.split() if "/" not in t], LITERALS),
+    ]
+    if faults:
+        raise Trouble(Exit.USAGE, "\n".join(faults))
     if organisation and organisation not in pack.organisations:
         _say(f"Mind: {organisation} is no organisation of the pack {pack.id}; check the code.")
     remote = jwks.startswith(("http://", "https://"))
@@ -160,15 +171,13 @@ def _public_keys(file: Path) -> Mapping[str, Any]:
     return found
 
 
-def _known(flag: str, code: str, codes: Collection[str]) -> None:
-    if not code or code in codes:
-        return
-    near = difflib.get_close_matches(code, codes, 1, 0.6)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    raise Trouble(
-        Exit.USAGE,
-        f"{flag} {code} is no code of the pack.{hint} It has {', '.join(sorted(codes))}.",
-    )
+def _unknown(flag: str, codes: Iterable[str], known: Collection[str]) -> Iterator[str]:
+    """PURE: a sentence for each code that nobody agreed on."""
+    for code in codes:
+        if code not in known:
+            near = difflib.get_close_matches(code, known, 1, 0.6)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            yield f"{flag} {code} is not known here.{hint} There are {', '.join(sorted(known))}."
 
 
 def _row(client: Client) -> dict[str, Any]:

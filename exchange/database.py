@@ -60,7 +60,9 @@ def check(uri: str) -> None:
         raise Trouble(Exit.USAGE, f"--mongodb is not a usable MongoDB URI: {fault}") from fault
     except OperationFailure as fault:
         raise Trouble(
-            Exit.NO_DATABASE, f"MongoDB does not let the exchange in: {fault.details}"
+            Exit.NO_DATABASE,
+            f"MongoDB at {masked(uri)} does not let the exchange in ({_said(fault)}). Check the user, the"
+            " password and authSource in --mongodb.",
         ) from fault
     except PyMongoError as fault:
         raise Trouble(
@@ -74,6 +76,10 @@ def check(uri: str) -> None:
             f"The MongoDB at {masked(uri)} stands alone, and the exchange needs transactions. Start it"
             " with --replSet and run rs.initiate() once.",
         )
+
+
+def _said(fault: OperationFailure) -> str:
+    return str((fault.details or {}).get("errmsg", f"code {fault.code}")).rstrip(".")
 
 
 def masked(uri: str) -> str:

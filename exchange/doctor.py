@@ -21,7 +21,7 @@ from rich.table import Table
 
 from affinity.pack import PackError, load
 from chassis.settings import Settings, rows
-from exchange import mongod, ports, whereabouts
+from exchange import hl7v2, mongod, ports, whereabouts
 from exchange.exits import Trouble
 
 LIBRARIES = ("pymongo", "granian", "fastapi", "msgspec", "orjson", "lxml", "joserfc")
@@ -181,6 +181,14 @@ def _files(data: Path) -> list[Path]:
     return [p for p in data.glob("*") if p.is_file()] if data.is_dir() else []
 
 
+def _hl7v2(settings: Settings) -> Finding:
+    try:
+        hl7v2.check(settings)
+    except Trouble as fault:
+        return Finding("HL7 v2", False, "cannot be opened", str(fault))
+    return Finding("HL7 v2", True, hl7v2.door(settings) or "shut (--hl7v2-port 0)")
+
+
 CHECKS: tuple[Callable[[Settings], Finding], ...] = (
-    _python, _pack, _mongodb, _port, _folder, _keys, _clock,
+    _python, _pack, _mongodb, _port, _hl7v2, _folder, _keys, _clock,
 )  # fmt: skip

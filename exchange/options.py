@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_type_hints
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from pydantic import SecretStr, ValidationError
 
 from chassis.settings import Settings, rows
 from exchange.exits import Exit, Trouble
+from pix.endpoints import allowed
 
 EVERY = tuple(row.name for row in rows())
 
@@ -82,16 +84,38 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
     """PURE: what the types alone do not say."""
     found = [
         (name, f"is a port, from 0 to 65535 (it is {port}).")
-        for name, port in (("port", settings.port), ("admin_port", settings.admin_port))
+        for name, port in (
+            ("port", settings.port),
+            ("admin_port", settings.admin_port),
+            ("hl7v2_port", settings.hl7v2_port),
+        )
         if not 0 <= port <= 65_535
     ]
     if settings.port and settings.port == settings.admin_port:
         found.append(("admin_port", "must differ from --port."))
+    if settings.hl7v2_port and settings.hl7v2_port in (settings.port, settings.admin_port):
+        found.append(("hl7v2_port", "must differ from --port and --admin-port."))
+    if bool(settings.hl7v2_certificate) != bool(settings.hl7v2_key.get_secret_value()):
+        found.append(("hl7v2_certificate", "and --hl7v2-key belong together; give both."))
+    if not settings.hl7v2_processing or set(settings.hl7v2_processing) - set("PTD"):
+        found.append(("hl7v2_processing", "may hold P, T and D."))
     found += [
         (name, f"must be at least 1 (it is {getattr(settings, name)}).")
-        for name in ("workers", "pool", "max_body", "max_document", "token_seconds", "find_limit")
+        for name in (
+            "workers",
+            "pool",
+            "max_body",
+            "max_document",
+            "token_seconds",
+            "find_limit",
+            "notify_patience",
+            "hl7v2_max_message",
+            "hl7v2_lines",
+            "hl7v2_parallel",
+        )
         if getattr(settings, name) < 1
     ]
+    found += _notify_faults(settings)
     for name in (
         "public_url",
         "pix_url",
@@ -103,6 +127,21 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
         given = getattr(settings, name)
         if given and not _is_origin(given):
             found.append((name, f"is an origin like https://exchange.example (it is {given!r})."))
+    return found
+
+
+def _notify_faults(settings: Settings) -> list[tuple[str, str]]:
+    found = []
+    if settings.notify_at_once < 0:
+        found.append(("notify_at_once", f"cannot be negative (it is {settings.notify_at_once})."))
+    try:
+        allowed(settings.notify_allow)
+    except ValueError as fault:
+        found.append(("notify_allow", f"is not understood: {fault}."))
+    for name in ("notify_trust", "notify_certificate"):
+        path = getattr(settings, name)
+        if path and not Path(path).is_file():
+            found.append((name, f"names no file (it is {path!r})."))
     return found
 
 

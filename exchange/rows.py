@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from standards import atna, capability, iua, mhd, mhd_retrieve, pdqm, pixm, stewardship
+from standards import atna, capability, iua, mhd, mhd_retrieve, pdqm, pixm, pmir, stewardship
 from standards.rows import Transaction
 
 ROWS: tuple[Transaction, ...] = (
@@ -10,6 +10,7 @@ ROWS: tuple[Transaction, ...] = (
     *mhd_retrieve.TRANSACTIONS,
     *pixm.TRANSACTIONS,
     *pdqm.TRANSACTIONS,
+    *pmir.TRANSACTIONS,
     *stewardship.TRANSACTIONS,
     *atna.TRANSACTIONS,
     *iua.TRANSACTIONS,

@@ -30,14 +30,16 @@ from pydantic import SecretStr
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from affinity.pack import PackError, load
 from auth.keys import master_key
 from chassis.settings import Settings, rows
-from exchange import admin, ports, whereabouts, worker
+from exchange import admin, hl7v2, ports, whereabouts, worker
 from exchange.database import database
 from exchange.exits import Exit, Trouble
 from exchange.whereabouts import Whereabouts
 
 SERVICES = ("together", "pix", "registry", "repository", "auth", "audit")
+_WITH_PEOPLE = ("together", "pix")  # where the HL7 v2 door is
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
 DRAIN_SECONDS = 20
 
@@ -61,6 +63,8 @@ def serve(
     """
     try:
         _on_signals(_stop)
+        if not target:
+            _refuse_unusable(settings, service)
         return _serve(settings, service, target or _target(service), ready or _announce)
     except Stop:
         return Exit.OK
@@ -72,6 +76,10 @@ def _serve(
     settings: Settings, service: str, target: tuple[str, ...], ready: Callable[[Whereabouts], None]
 ) -> Exit:
     settings = effective(settings)
+    if service in _WITH_PEOPLE:
+        hl7v2.check(settings)
+    else:
+        settings = settings.model_copy(update={"hl7v2_port": 0})
     gave_up: list[str] = []
 
     def give_up(reason: str) -> None:
@@ -105,6 +113,8 @@ def effective(settings: Settings) -> Settings:
     _refuse_taken(host, port, "--port")
     admin_port = settings.admin_port or ports.pick(avoid=frozenset({port}))
     _refuse_taken("127.0.0.1", admin_port, "--admin-port")
+    if settings.hl7v2_port:
+        _refuse_taken(_address(settings.hl7v2_host), settings.hl7v2_port, "--hl7v2-port")
     changes: dict[str, Any] = {"host": host, "port": port, "admin_port": admin_port}
     changes["data"] = settings.data.absolute()
     if not settings.public_url and (host in WILDCARDS or ":" in host):
@@ -136,6 +146,24 @@ def _address(host: str) -> str:
     return str(found[0][4][0])
 
 
+def _refuse_unusable(settings: Settings, service: str) -> None:
+    """What every worker would stumble over is said once, before anything starts."""
+    try:
+        load(settings.affinity)
+    except PackError as fault:
+        raise Trouble(Exit.USAGE, f"--affinity: {fault}") from fault
+    if service == "together":
+        return
+    key = settings.service_key.get_secret_value()
+    if not key or not Path(key).is_file():
+        raise Trouble(
+            Exit.USAGE,
+            f"{service} needs a key of its own to speak to its neighbours. Make one with `throughline clients"
+            f" keygen`, register it as service-{service} with the scope throughline.internal, and give its"
+            " file with --service-key or THROUGHLINE_SERVICE_KEY.",
+        )
+
+
 def _refuse_taken(host: str, port: int, flag: str) -> None:
     try:
         if ports.free(host, port):
@@ -163,6 +191,7 @@ def _whereabouts(settings: Settings, uri: str) -> Whereabouts:
         auth=settings.issuer,
         viewer=f"{settings.origin}/",
         admin=f"http://127.0.0.1:{settings.admin_port}",
+        hl7v2=hl7v2.door(settings),
     )
 
 
@@ -177,12 +206,16 @@ def _target(service: str) -> tuple[str, ...]:
 
 @contextmanager
 def _metrics_folder(data: Path) -> Iterator[str]:
-    """Where the workers of this launcher keep their counters; those of dead launchers are removed."""
-    folder = data / "metrics"
-    for old in folder.glob("*"):
-        if old.name.isdigit() and not Path(f"/proc/{old.name}").exists():
+    """Where the workers of this launcher keep their counters; those of dead launchers are removed.
+
+    The host is part of the name: containers that share a data folder all have a process 1.
+    """
+    folder, host = data / "metrics", socket.gethostname()
+    for old in folder.glob(f"{host}.*"):
+        pid = old.name.removeprefix(f"{host}.")
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
             shutil.rmtree(old, ignore_errors=True)
-    own = folder / str(os.getpid())
+    own = folder / f"{host}.{os.getpid()}"
     own.mkdir(parents=True, exist_ok=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(own)
     try:
@@ -204,6 +237,8 @@ def _listen_for_operators(stack: ExitStack, settings: Settings, metrics: str) ->
         return ""
 
     checks = {"mongodb": mongodb, "http": lambda: _probe(settings)}
+    if settings.hl7v2_port:
+        checks["hl7v2"] = lambda: _reaches(settings.hl7v2_host, settings.hl7v2_port)
     try:
         stack.enter_context(admin.serving("127.0.0.1", settings.admin_port, checks, metrics))
     except OSError as fault:
@@ -225,6 +260,15 @@ def _probe(settings: Settings) -> str:
         return type(fault).__name__
 
 
+def _reaches(host: str, port: int) -> str:
+    """ "" when the port takes connections, else why not."""
+    try:
+        with socket.create_connection((WILDCARDS.get(host, host), port), timeout=5):
+            return ""
+    except OSError as fault:
+        return type(fault).__name__
+
+
 @contextmanager
 def _announcing(
     settings: Settings, service: str, at: Whereabouts, ready: Callable[[Whereabouts], None]
@@ -233,7 +277,9 @@ def _announcing(
     removals: list[Callable[[], None]] = []
 
     def announce() -> None:
-        while _probe(settings):
+        while _probe(settings) or (
+            settings.hl7v2_port and _reaches(settings.hl7v2_host, settings.hl7v2_port)
+        ):
             if over.wait(0.05):
                 return
         if service == "together":

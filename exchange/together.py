@@ -65,7 +65,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Sequence[Service], R
             auth.app.open_service(settings, mongo, audit=writer, words=words, rows=ROWS)
         )
         people = await stack.enter_async_context(
-            pix.app.open_service(settings, mongo, pack, audit=writer)
+            pix.app.open_service(settings, mongo, pack, audit=writer, words=words)
         )
         shelves = Later()
         documents = await stack.enter_async_context(

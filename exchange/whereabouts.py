@@ -28,10 +28,18 @@ class Whereabouts:
     auth: str
     viewer: str
     admin: str
+    hl7v2: str = ""
 
     def announcement(self) -> str:
         """The one line that `serve` prints when it is ready."""
-        said = {"ready": True, "fhir": self.fhir, "auth": self.auth, "viewer": self.viewer}
+        said: dict[str, object] = {
+            "ready": True,
+            "fhir": self.fhir,
+            "auth": self.auth,
+            "viewer": self.viewer,
+        }
+        if self.hl7v2:
+            said["hl7v2"] = self.hl7v2
         return json.dumps(said | {"admin": self.admin})
 
 

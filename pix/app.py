@@ -4,8 +4,11 @@
     ITI-83   crossreference.py
     ITI-78   demographics.py
     ITI-119  match.py
+    ITI-93   messages.py (in), addressing.py; deliveries.py (out)
+    ITI-94   subscriptions.py
     who()    near.py             what neighbours ask
     $link…   steward.py          what stewards decide; explain.py, linkage.py, queue.py: what they see
+    ITI-8 ITI-9 ITI-10 ITI-21 ITI-30   hl7v2/   the same over HL7 v2 (docs/hl7v2.md)
 
 What may happen to a record, whichever door it comes through: acts.py. Pure thinking: identifiers.py,
 claims.py, joining.py, showing.py, cards.py, events.py. Store: people.py; one transaction over it:
@@ -15,7 +18,8 @@ change.py.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from pymongo import IndexModel
 
@@ -27,14 +31,19 @@ from chassis.outbox import Forwarder, Writer
 from chassis.settings import Settings
 from governance.stewards import Stewards
 from pix.crossreference import CrossReference
+from pix.deliveries import Deliveries, Pace
 from pix.demographics import Demographics
+from pix.endpoints import Sender, allowed, trusting
 from pix.explain import Explain
 from pix.feed import Feed
 from pix.frequencies import Counting
+from pix.hl7v2 import opening
 from pix.identifiers import Domains
 from pix.inspection import Inspection
 from pix.linkage import Linkage
+from pix.masters import PREFIX, Masters
 from pix.match import Match
+from pix.messages import Messages
 from pix.near import Neighbour
 from pix.people import DATABASE, People
 from pix.queue import Queue
@@ -42,13 +51,15 @@ from pix.reviews import Reviews
 from pix.sight import Sights
 from pix.sources import Sources
 from pix.steward import ACTS, Stewarding
-from standards import pdqm, pixm, stewardship
+from pix.subscriptions import Subscriptions
+from standards import balp, pdqm, pixm, pmir, stewardship
 from standards.outcome import NOT_FOUND, Issue, Refused
 from standards.rows import Transaction
 
 ROWS: tuple[Transaction, ...] = (
     *pixm.TRANSACTIONS,
     *pdqm.TRANSACTIONS,
+    *pmir.TRANSACTIONS,
     *stewardship.TRANSACTIONS,
 )
 
@@ -64,6 +75,8 @@ _INDEXES = (
     IndexModel([("at", 1), ("_id", 1)], name="search__lastUpdated"),
 )
 
+_PLAIN = balp.Vocabulary()
+
 
 async def prepared(settings: Settings, mongo: Mongo, pack: Pack) -> People:
     """The People store with its collections and indexes, for the service and for the command line."""
@@ -74,22 +87,50 @@ async def prepared(settings: Settings, mongo: Mongo, pack: Pack) -> People:
 
 @asynccontextmanager
 async def open_service(
-    settings: Settings, mongo: Mongo, pack: Pack, *, audit: Writer
+    settings: Settings,
+    mongo: Mongo,
+    pack: Pack,
+    *,
+    audit: Writer,
+    words: balp.Vocabulary = _PLAIN,
 ) -> AsyncIterator[Service]:
     """Open the service; its near object is `pix.near.Neighbour`, with `who` and `assign`.
 
-    `pack` says which identifier domains exist; `audit` makes AuditEvents durable.
+    `pack` says which identifier domains exist; `audit` makes AuditEvents durable, `words` are the code
+    systems that they name roles and purposes by.
     """
     people = await prepared(settings, mongo, pack)
     domains = people.domains
     sources = Sources(people, domains)
-    feed = Feed(people, sources, domains)
     sights = Sights(people, domains)
+    feed = Feed(people, sources, domains, sights)
     crossing = CrossReference(people, domains, sights)
     demographics = Demographics(people, domains, sights)
     match = Match(people, domains, sights)
+    messages = Messages(people, sources)
+    await messages.prepare()
+    masters = Masters(people, sights)
+    subscriptions = Subscriptions(mongo, domains, allowed(settings.notify_allow))
+    await subscriptions.prepare()
+
+    async def read(call: Call) -> Answer:
+        """ITI-78: a record, or the master of a person."""
+        whose = masters if call.path["id"].startswith(PREFIX) else demographics
+        return await whose.read(call)
+
     near = Neighbour(people, crossing, sources)
-    async with Counting(people.counted), Forwarder(mongo, DATABASE, audit):
+    door = opening.opened(
+        settings, people=people, sources=sources, crossing=crossing, sights=sights, audit=audit,
+        words=words,
+    )  # fmt: skip
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(Counting(people.counted))
+        await stack.enter_async_context(Forwarder(mongo, DATABASE, audit))
+        if settings.notify_allow and settings.notify_at_once:
+            await stack.enter_async_context(
+                await _deliveries(settings, subscriptions, masters, audit)
+            )
+        await stack.enter_async_context(door)
         yield Service(
             "pix",
             (
@@ -98,10 +139,16 @@ async def open_service(
                 Route(pixm.ITI_104_REMOVE, feed.delete),
                 Route(pdqm.ITI_78, demographics.search),
                 Route(pdqm.ITI_119, match.ask),
-                Route(pdqm.ITI_78_READ, demographics.read),
+                Route(pdqm.ITI_78_READ, read),
                 Route(pdqm.HISTORY, demographics.history),
                 Route(pdqm.VREAD, demographics.version),
                 *await _for_stewards(people, sights, pack),
+                Route(pmir.ITI_93, messages.take),
+                Route(pmir.ITI_94, subscriptions.create),
+                Route(pmir.ITI_94_READ, subscriptions.read),
+                Route(pmir.ITI_94_UPDATE, subscriptions.update),
+                Route(pmir.ITI_94_DELETE, subscriptions.delete),
+                Route(pmir.ITI_94_SEARCH, subscriptions.search),
                 Route(pixm.WHO, near.answer_who),
                 Route(pixm.SOURCE, near.answer_source),
             ),
@@ -138,3 +185,21 @@ async def _defined(call: Call) -> Answer:
         known = ", ".join(stewardship.DEFINITIONS)
         raise Refused(Issue(NOT_FOUND, f"There is no such OperationDefinition; there are {known}."))
     return Answer.fhir(found)
+
+
+async def _deliveries(
+    settings: Settings, subscriptions: Subscriptions, masters: Masters, audit: Writer
+) -> Deliveries:
+    """The worker that sends messages, with the operators' list and credentials."""
+    trust, certificate = settings.notify_trust, settings.notify_certificate
+    context = trusting(Path(trust) if trust else None, Path(certificate) if certificate else None)
+    made = Deliveries(
+        subscriptions,
+        masters,
+        Sender(subscriptions.allowed, context),
+        audit,
+        settings.fhir_base,
+        pace=Pace(patience=settings.notify_patience, at_once=settings.notify_at_once),
+    )
+    await made.prepare()
+    return made

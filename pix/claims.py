@@ -88,8 +88,10 @@ def _rank(key: str, primary: Identifier, anchor: str) -> Rank:
 
 
 def check(patient: Mapping[str, Any], primary: Identifier, domains: Domains) -> Iterator[Issue]:
-    """Everything in which a Patient does not fit the identifier it is fed under, and every number
-    in it whose check digit is wrong (PIX digest §1.3, server validation list)."""
+    """Everything in which a Patient does not fit the identifier it is fed under, an NHS number that is
+    called verified and cannot be one, and as warnings what a soft check doubts. Other numbers of other
+    domains that are out of form are what the source was told: kept, and never matched on (PIX digest
+    §1.3, server validation list)."""
     said = [domains.identifier(*parts(i)) for i in patient.get("identifier") or ()]
     if primary not in said:
         yield Issue(
@@ -112,13 +114,21 @@ def check(patient: Mapping[str, Any], primary: Identifier, domains: Domains) -> 
             CODE_INVALID, f"People cannot be fed under this domain: {why}.", "identifier", xds=""
         )
     for place, identifier in enumerate(said):
-        fault = domains.fault(identifier)
         where = f"Patient.identifier[{place}].value"
-        nhs = identifier.system == NHS_NUMBER and not domains.placeholder(identifier)
-        if fault and (identifier == primary or nhs):
+        fault = domains.fault(identifier)
+        if fault and (identifier == primary or _vouched(patient, place, identifier, domains)):
             yield Issue(VALUE, fault, where, xds="")
         elif doubt := domains.doubt(identifier):
             yield Issue(VALUE, doubt, where, xds="").warn()
+
+
+def _vouched(
+    patient: Mapping[str, Any], place: int, identifier: Identifier, domains: Domains
+) -> bool:
+    """Whether the source says of an NHS number that it was verified: then it cannot be malformed."""
+    if identifier.system != NHS_NUMBER or domains.placeholder(identifier):
+        return False
+    return _verified(patient["identifier"][place])
 
 
 def other_issuer(

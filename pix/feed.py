@@ -20,6 +20,7 @@ from pix import acts, showing
 from pix.change import Acting, Actor, Change
 from pix.identifiers import Domains, Identifier, criterion
 from pix.people import DATABASE, People, Record
+from pix.sight import Sights
 from pix.sources import Sources
 from standards import balp, pdqm
 from standards.outcome import (
@@ -41,6 +42,7 @@ class Feed:
     people: People
     sources: Sources
     domains: Domains
+    sights: Sights
 
     async def put(self, call: Call) -> Answer:
         """Add, revise or merge the Patient in the body under the identifier of the request.
@@ -70,7 +72,9 @@ class Feed:
             return answer
 
         turns = acts.turns(self.people, primary, patient)
-        return await acts.committed(self.people, _acting(call), turns, story)
+        answer = await acts.committed(self.people, _acting(call), turns, story)
+        answer.body = await self.sights.cleared(answer.body, await self.sights.of(call.caller))
+        return answer
 
     async def delete(self, call: Call) -> Answer:
         """Remove the record fed under the identifier of the request, with what was merged into it.

@@ -74,9 +74,10 @@ _NAME_LEVELS = (
     Level("initial", "the surname agrees; one has only an initial, which fits", 0, 1),
     Level("no_given", "the surname agrees; a given name is missing", 0, 1),
     Level("no_family", "the given name agrees; a surname is missing", 1, 0),
-    Level("tokens", "two or more parts of the names agree in other places", 0.5, 0.5),
+    Level("tokens", "all parts of the shorter name stand in the other, in other places", 0.5, 0.5),
     Level("given_only", "only the given name agrees", 1, 0),
     Level("given_only_near", "only the given name is like the other's", 1, 0),
+    Level("tokens_some", "some parts of the names agree, and each has others of its own", 0, 0.5),
     Level("family_only", "only the surname agrees", 0, 1),
     Level("family_only_near", "only the surname is like the other's", 0, 0.5),
     Level("other", "the names differ"),
@@ -104,8 +105,13 @@ def names_alike(x: Name, y: Name) -> Look:
             return swapped
         if level >= NAME["initial"] and (given == _OTHER or family in (_OTHER, _SOUND)):
             shared = _shared(x, y)
-            if len(shared) >= 2 and level > NAME["tokens"]:
-                return Look(NAME["tokens"], x, y, shared[0], shared[1])
+            if len(shared) >= 2:
+                # Brothers share their fathers' names, and a double surname is one name: only when
+                # the shorter name is wholly in the other is it the same person's.
+                whole = len(shared) == min(len(_tokens(x)), len(_tokens(y)))
+                other = NAME["tokens" if whole and _called(x, y) else "tokens_some"]
+                if level > other:
+                    return Look(other, x, y, shared[0], shared[1])
     return Look(level, x, y, g, f)
 
 
@@ -159,7 +165,9 @@ def _given(x: Name, y: Name) -> tuple[int, tuple[str, str] | None]:
     if len(a) == 1 or len(b) == 1:
         return (_INITIAL, None) if a[0] == b[0] else (_OTHER, None)
     # XIAO LING and XIAOLING, ABDUL RAHMAN and ABDULRAHMAN.
-    if (x.middle and b == a + x.middle[0]) or (y.middle and a == b + y.middle[0]):
+    if (x.middle and likeness(a + x.middle[0], b) >= _NEAR) or (
+        y.middle and likeness(a, b + y.middle[0]) >= _NEAR
+    ):
         return _NEAR, (a, b)
     for middle in x.middle:
         if len(middle) > 1 and likeness(middle, b) >= _NEAR:
@@ -175,13 +183,14 @@ def _family(x: Name, y: Name) -> tuple[int, tuple[str, str] | None]:
     if not left or not right:
         return _MISSING, None
     if left == right:
-        return _SAME, (left[0], right[0])
+        return _SAME, (min(left), min(right))
     if len(left) > 1 or len(right) > 1:
         if "".join(left) == "".join(right):
-            return _SAME, (left[0], right[0])
-        for a in left:
-            if a in right:
-                return (_NEAR if set(left) == set(right) else _PART), (a, a)
+            return _SAME, (min(left), min(right))
+        shared = set(left).intersection(right)
+        if shared:
+            part = min(shared)
+            return (_NEAR if len(shared) == len({*left, *right}) else _PART), (part, part)
     best, pair = _closest(left, right)
     if best >= _NEAR:
         return (_PART if len(left) + len(right) > 2 else _NEAR), pair
@@ -201,7 +210,10 @@ def _closest(
     best, pair = _OTHER, None
     for a in left:
         for b in right:
-            if len(a) > 1 and len(b) > 1 and (alike := surname_likeness(a, b)) > best:
+            if len(a) == 1 or len(b) == 1:
+                continue
+            alike = surname_likeness(a, b)
+            if alike > best or (alike == best and pair and sorted((a, b)) < sorted(pair)):
                 best, pair = alike, (a, b)
     return best, pair
 
@@ -209,11 +221,11 @@ def _closest(
 def _swapped(x: Name, y: Name) -> Look | None:
     if not (x.given and y.given and x.family and y.family):
         return None
-    one = next((b for b in y.family if likeness(x.given, b) >= _NEAR), None)
-    if one is None:
+    first = _closest((x.given,), y.family)
+    second = _closest(x.family, (y.given,))
+    if min(first[0], second[0]) < _SOUND or max(first[0], second[0]) < _NEAR:
         return None
-    other = next((a for a in x.family if likeness(a, y.given) >= _NEAR), None)
-    return None if other is None else Look(NAME["swapped"], x, y, (x.given, one), (other, y.given))
+    return Look(NAME["swapped"], x, y, first[1], second[1])
 
 
 def _shared(x: Name, y: Name) -> list[tuple[str, str]]:
@@ -229,14 +241,29 @@ def _shared(x: Name, y: Name) -> list[tuple[str, str]]:
     return found
 
 
+def _called(x: Name, y: Name) -> bool:
+    """Whether one's given name stands anywhere in the other's."""
+    return any(
+        len(one.given) > 1 and any(likeness(one.given, t) >= _NEAR for t in _tokens(other))
+        for one, other in ((x, y), (y, x))
+    )
+
+
 def _tokens(name: Name) -> list[str]:
     return [t for t in (name.given, *name.middle, *name.family) if len(t) > 1]
 
 
 def _name(a: Traits, b: Traits) -> Look:
+    # Once both sides have a given name somewhere, a name without one says nothing more: else the
+    # unnamed baby's record would speak for its named twin.
+    both = any(n.given for n in a.names) and any(n.given for n in b.names)
     best = NOTHING
     for x in a.names:
+        if both and not x.given:
+            continue
         for y in b.names:
+            if both and not y.given:
+                continue
             found = names_alike(x, y)
             if best.level < 0 or found.level < best.level:
                 best = found
@@ -401,7 +428,8 @@ def _nhs(a: Traits, b: Traits) -> Look:
                 level = 0 if x.verified and y.verified else 1
             else:
                 level = 2 if _slip(x.value, y.value) else 3
-            if best.level < 0 or level < best.level:
+            surer = level == best.level and x.verified and y.verified
+            if best.level < 0 or level < best.level or surer:
                 best = Look(level, x, y)
     return best
 

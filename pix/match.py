@@ -5,8 +5,7 @@
 
 A person is scored, so all its records have one score and one grade; those that carry what the caller
 knows come first. *Certain* is what the feed itself would join (`matching.decide`); a vetoed pair is
-never more than possible. Sealed identities have neither postings nor portraits, so they cannot be
-here (docs/decisions/0010 matching, 0013).
+never more than possible. Sealed identities are never here (docs/decisions/0010 matching, 0013).
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from pix.likening import looks
 from pix.matching import Decision, Member, Profile, Rival, decide, score, weigh
 from pix.model import Frequencies, Model, Thresholds
 from pix.people import People
+from pix.profiles import Portrait
 from pix.sight import Sights
 from pix.traits import Traits, traits
 from standards import bundle, pdqm, pdqm_match
@@ -84,18 +84,18 @@ class Match:
         answer.body = await self.sights.cleared(answer.body, sight)
         return answer
 
-    def _near(self, call: Call, looked: Traits, portraits: Iterable[Any]) -> list[Profile]:
-        """The persons that come near enough to be asked about."""
+    def _near(self, call: Call, looked: Traits, portraits: Iterable[Portrait]) -> list[Profile]:
+        """The persons that come near enough to be told. A sealed identity may join by its own verified
+        number, and is told to nobody, not even to who knows that number."""
         limit, today = self.people.model.thresholds, call.now.date()
-        profiles = (p.profile(limit.join) for p in portraits)
+        profiles = (p.profile(limit.join) for p in portraits if not p.seal)
         model, frequencies = self.people.model, self.people.counted.current
         return [p for p in profiles if rival(looked, p, model, frequencies, today) is not None]
 
     async def _records(
         self, call: Call, near: Sequence[Profile], sight: Sight
     ) -> Mapping[str, Doc]:
-        """The records of these persons that the caller may know of. What is in no portrait (a
-        sealed record) is in no answer."""
+        """The records of these persons that the caller may know of."""
         ids = sorted(r for p in near for m in p.members for r in m.records)
         if not ids:
             return {}

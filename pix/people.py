@@ -59,6 +59,7 @@ class Record:
     person: str = ""
     v: int = 0
     at: datetime | None = None
+    said: datetime | None = None  # when its source last said something else of the person
     state: str = "active"
     into: str = ""
     root: str = ""
@@ -87,6 +88,7 @@ class Record:
             person=document["person"],
             v=document["v"],
             at=document["at"],
+            said=document.get("said") or document["at"],
             state=document["state"],
             into=document["into"],
             root=document["root"],
@@ -105,6 +107,7 @@ class Record:
             "_id": self.id,
             "v": self.v,
             "at": self.at,
+            "said": self.said,
             "b": self.b,
             "ix": self.ix,
             "system": self.system,

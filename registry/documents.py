@@ -23,7 +23,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from chassis import outbox
 from chassis.call import Call, Caller
-from chassis.mongo import Coalesced, Doc, Filter, Mongo, Table
+from chassis.mongo import Coalesced, Doc, Filter, Gathered, Mongo, Table
 from registry.sent import Draft
 from registry.standing import Known
 from registry.submission import Change, Submission
@@ -62,6 +62,7 @@ class Documents:
         self.lists_history = tables["lists_history"]
         self.registered = tables["registered"]
         self.names: Coalesced[str, Doc] = Coalesced(self._names)
+        self._new: Gathered[tuple[Submission, Call], None] = Gathered(self._add)
 
     @classmethod
     async def opened(cls, mongo: Mongo) -> Documents:
@@ -123,9 +124,39 @@ class Documents:
     async def commit(self, submission: Submission, call: Call, checks: Sequence[Check]) -> None:
         """Write all of a submission with its AuditEvent in one transaction, or nothing.
 
-        Raises `MovedError` when something it rests on has changed meanwhile, and what a check raises.
+        Submissions that only add something and arrive together share a transaction; where that fails,
+        each gets its own. Raises `MovedError` when something it rests on has changed meanwhile, and
+        what a check raises.
         """
+        s = submission
+        alone = bool(checks or s.changed_documents or s.changed_lists or s.touched)
+        try:
+            if alone:
+                await self._change(submission, call, checks)
+            else:
+                await self._new.get((submission, call))
+        except DuplicateKeyError as refusal:
+            raise MovedError from refusal
+        except BulkWriteError as refusal:
+            if any(e.get("code") == _DUPLICATE for e in refusal.details.get("writeErrors", ())):
+                raise MovedError from refusal
+            raise
 
+    async def _add(self, many: Sequence[tuple[Submission, Call]]) -> list[None]:
+        async def story(session: AsyncClientSession) -> None:
+            await self._inserted([submission for submission, _ in many], session)
+            events = [call.seal() for _, call in many]
+            await outbox.put(session, self.mongo, DATABASE, *events)
+
+        await self.mongo.transaction(story)
+        return [None] * len(many)
+
+    async def _inserted(self, many: Sequence[Submission], session: AsyncClientSession) -> None:
+        await self.registered.insert_all([r for s in many for r in s.registered], session)
+        await self.documents.insert_all([r for s in many for r in s.documents], session)
+        await self.lists.insert_all([r for s in many for r in s.lists], session)
+
+    async def _change(self, submission: Submission, call: Call, checks: Sequence[Check]) -> None:
         async def story(session: AsyncClientSession) -> None:
             await self._changed(submission.changed_documents, "DocumentReference", session)
             await self._changed(submission.changed_lists, "List", session)
@@ -133,21 +164,12 @@ class Documents:
                 where = {"_id": row["_id"], "v": row["v"], "links": row["links"]}
                 if not await self.documents.update(where, {"$inc": {"links": 1}}, session=session):
                     raise MovedError
-            await _insert(self.registered, submission.registered, session)
-            await _insert(self.documents, submission.documents, session)
-            await _insert(self.lists, submission.lists, session)
+            await self._inserted([submission], session)
             for check in checks:
                 await check(session)
             await outbox.put(session, self.mongo, DATABASE, call.seal())
 
-        try:
-            await self.mongo.transaction(story)
-        except DuplicateKeyError as refusal:
-            raise MovedError from refusal
-        except BulkWriteError as refusal:
-            if any(e.get("code") == _DUPLICATE for e in refusal.details.get("writeErrors", ())):
-                raise MovedError from refusal
-            raise
+        await self.mongo.transaction(story)
 
     async def _changed(
         self, changes: Sequence[Change], resource: str, session: AsyncClientSession
@@ -163,7 +185,7 @@ class Documents:
                 raise MovedError
             kept = {k: before[k] for k in _HISTORY}
             earlier.append({"_id": f"{before['_id']}/{before['v']}", "of": before["_id"], **kept})
-        await _insert(history, earlier, session)
+        await history.insert_all(earlier, session)
 
 
 class Check:
@@ -180,14 +202,6 @@ class Check:
         found = await self.table.many(where, {"_id": 1}, session=session)
         if len(found) != len(self.ids):
             raise self.refusal
-
-
-async def _insert(table: Table, rows: Sequence[Doc], session: AsyncClientSession) -> None:
-    """One row goes without the driver's bulk machinery, which costs as much as the round trip."""
-    if len(rows) == 1:
-        await table.insert(rows[0], session)
-    else:
-        await table.insert_many(rows, session, ordered=False)
 
 
 async def _by_id(table: Table, ids: Collection[str]) -> Mapping[str, Doc]:

@@ -45,6 +45,7 @@ class Find:
             self.store.current(call.row.resource),
             where=visible(call.caller),
             replace=replace,
+            few=bool(whose),
         )
 
     async def _records(self, call: Call, clauses: tuple[Clause, ...]) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import parse_qsl
 
 from chassis.call import Answer, Call
+from chassis.caller import challenge
 from governance.permit import Denied, Permit, grant
 from repository.forms import Form, file_name, form, in_base64, safe_type, wrapped
 from repository.neighbours import Citation, Registry
@@ -62,7 +63,8 @@ def _reach(call: Call) -> Permit:
     permit = grant(call.caller.scope, Needs("r", "DocumentReference", _LITERALS))
     if isinstance(permit, Denied):
         words = "A document inherits the rights of its DocumentReference. " + permit.words
-        raise Refused(Issue(FORBIDDEN, words))
+        told = challenge("insufficient_scope", words, permit.scope)
+        raise Refused(Issue(FORBIDDEN, words), headers=told)
     return permit
 
 

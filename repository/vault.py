@@ -23,9 +23,9 @@ from typing import Protocol
 
 from pymongo import IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from chassis.mongo import Coalesced, Doc, Mongo, Table
+from chassis.mongo import Coalesced, Doc, Gathered, Mongo, Table
 from standards.outcome import BUSY, BYTES_DIFFER, EXCEPTION, Issue, Refused
 
 WHOLE = 8 * 1024 * 1024  # up to here one MongoDB document holds the bytes (design 5)
@@ -33,6 +33,7 @@ CHUNK = 1024 * 1024
 SMALL = 64 * 1024  # up to here concurrent reads share one query
 AT_ONCE = 1024 * 1024  # up to here bytes are sent without asking first whether they are there
 HEARTBEAT = 16  # chunks between two signs of life of a long upload
+_DUPLICATE_KEY = 11000
 
 
 class Content(Protocol):
@@ -90,6 +91,10 @@ class Vault:
         self.deposits, self.blobs, self.chunks, self.uploads = deposits, blobs, chunks, uploads
         self._entry: Coalesced[str, Doc] = Coalesced(_by_id(deposits))
         self._small: Coalesced[str, Doc] = Coalesced(_by_id(blobs), limit=64)
+        self._alive: Coalesced[str, Doc] = Coalesced(_by_id(blobs, {"dying": 1}))
+        self._new: Gathered[Doc, None] = Gathered(self._deposited)
+        self._wholes: Gathered[Doc, bool] = Gathered(self._written)
+        self._keeping: Gathered[Mapping[str, str], None] = Gathered(self._kept, largest=64)
 
     @classmethod
     async def opened(cls, mongo: Mongo) -> Vault:
@@ -110,7 +115,7 @@ class Vault:
         now = datetime.now(UTC)
         digest = content.sha256.hex()
         made = Kept(secrets.token_hex(16), content.size, content.sha1, content.sha256)
-        await self.deposits.insert(
+        await self._new.get(
             {
                 "_id": made.binary_id, "digest": digest, "size": content.size, "sha1": content.sha1,
                 "type": content_type, "state": "pending", "at": now, "due": now,
@@ -125,11 +130,7 @@ class Vault:
 
     async def keep(self, documents: Mapping[str, str]) -> None:
         """The documents (binary id → DocumentReference id) are committed. Idempotent."""
-        await self.deposits.update(
-            {"_id": {"$in": list(documents)}},
-            {"$set": {"state": "kept"}, "$unset": {"due": ""}},
-            many=True,
-        )
+        await self._keeping.get(documents)
 
     async def release(self, binary_ids: Collection[str]) -> None:
         """No document will refer to these pending deposits; the sweep takes them. Idempotent."""
@@ -192,6 +193,36 @@ class Vault:
 
     # -- storing --------------------------------------------------------------------------------
 
+    async def _deposited(self, entries: Sequence[Doc]) -> list[None]:
+        try:
+            await self.deposits.insert_all(entries)
+        except DuplicateKeyError:
+            if len(entries) > 1:
+                raise
+            # Nobody else has this id: an attempt whose answer was lost did write it.
+        return [None] * len(entries)
+
+    async def _kept(self, many: Sequence[Mapping[str, str]]) -> list[None]:
+        await self.deposits.update(
+            {"_id": {"$in": [binary_id for documents in many for binary_id in documents]}},
+            {"$set": {"state": "kept"}, "$unset": {"due": ""}},
+            many=True,
+        )
+        return [None] * len(many)
+
+    async def _written(self, blobs: Sequence[Doc]) -> list[bool]:
+        """Which of these blobs were not there before."""
+        try:
+            await self.blobs.insert_many(blobs, ordered=False)
+        except BulkWriteError as fault:
+            errors = fault.details.get("writeErrors", [])
+            unsure = fault.details.get("writeConcernErrors")
+            if unsure or any(e.get("code") != _DUPLICATE_KEY for e in errors):
+                raise
+            there = {e["index"] for e in errors}
+            return [place not in there for place in range(len(blobs))]
+        return [True] * len(blobs)
+
     async def _store(self, digest: str, content: Content) -> None:
         """See to it that the blob is there and not about to be swept. Its deposit already is."""
         writing = self._whole if content.size <= WHOLE else self._chunked
@@ -199,7 +230,7 @@ class Vault:
             return
         checked = content.size <= AT_ONCE
         for _ in range(8):
-            alive = await self.blobs.one({"_id": digest}, {"dying": 1})
+            alive = await self._alive.get(digest)
             if alive is None:
                 if await writing(digest, content):
                     return
@@ -216,8 +247,11 @@ class Vault:
 
     async def _whole(self, digest: str, content: Content) -> bool:
         data = b"".join([piece async for piece in _verified(content)])
+        blob: Doc = {"_id": digest, "size": content.size, "data": data}
+        if content.size <= SMALL:
+            return await self._wholes.get(blob)
         try:
-            await self.blobs.insert({"_id": digest, "size": content.size, "data": data})
+            await self.blobs.insert(blob)
         except DuplicateKeyError:
             return False
         return True
@@ -263,12 +297,15 @@ class Vault:
         await self.uploads.delete({"_id": upload})
 
 
-def _by_id(table: Table) -> Callable[[Sequence[str]], Awaitable[Mapping[str, Doc]]]:
+def _by_id(
+    table: Table, fields: Mapping[str, int] | None = None
+) -> Callable[[Sequence[str]], Awaitable[Mapping[str, Doc]]]:
     async def fetch(ids: Sequence[str]) -> Mapping[str, Doc]:
         if len(ids) == 1:
-            found = await table.one({"_id": ids[0]})
+            found = await table.one({"_id": ids[0]}, fields)
             return {ids[0]: found} if found else {}
-        return {found["_id"]: found for found in await table.many({"_id": {"$in": list(ids)}})}
+        rows = await table.many({"_id": {"$in": list(ids)}}, fields)
+        return {found["_id"]: found for found in rows}
 
     return fetch
 

@@ -23,7 +23,8 @@ import base64
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import urlencode
 
 from standards.rows import AuditPattern
@@ -82,6 +83,7 @@ _FAMILY: dict[str, tuple[str, ...]] = {
 _MHD = "https://profiles.ihe.net/ITI/MHD/StructureDefinition/IHE.MHD."
 _PIXM = "https://profiles.ihe.net/ITI/PIXm/StructureDefinition/IHE.PIXm."
 _PDQM = "https://profiles.ihe.net/ITI/PDQm/StructureDefinition/IHE.PDQm."
+_PMIR = "https://profiles.ihe.net/ITI/PMIR/StructureDefinition/IHE.PMIR."
 _IUA_71 = BALP + "StructureDefinition/IHE.IUA.71"
 
 
@@ -193,6 +195,26 @@ ITI_81_READ = AuditPattern(
     (DCM, "110101", "Audit Log Used"), "R", _RETRIEVE, "110153", "110152", None,
     ("data", "audit-log"), see="RESTful ATNA 3.81.5",
 )  # fmt: skip
+ITI_93 = AuditPattern(
+    (DCM, "110110", "Patient Record"), "E", _iti("ITI-93", "Mobile Patient Identity Feed"), "110153",
+    "110152", _PMIR + "Feed.Audit", ("patient", "message"), see="PMIR 2:3.93.5.1",
+)  # fmt: skip
+_SUBSCRIBE = ("ITI-94", "Subscribe to Patient Updates")
+_SUBSCRIPTION = _PMIR + "Audit.Subscription."
+_SEE_94 = "PMIR 2:3.94.5.1"
+ITI_94_CREATE = rest(
+    "C", "create", ("data",), iti=_SUBSCRIBE, profile=_SUBSCRIPTION + "Create", see=_SEE_94
+)
+ITI_94_READ = rest(
+    "R", "read", ("data",), iti=_SUBSCRIBE, profile=_SUBSCRIPTION + "Read", see=_SEE_94
+)
+ITI_94_UPDATE = rest(
+    "U", "update", ("data",), iti=_SUBSCRIBE, profile=_SUBSCRIPTION + "Update", see=_SEE_94
+)
+ITI_94_DELETE = rest(
+    "D", "delete", ("data",), iti=_SUBSCRIBE, profile=_SUBSCRIPTION + "Delete", see=_SEE_94
+)
+ITI_94_SEARCH = rest("E", "search-type", ("query",), iti=_SUBSCRIBE, see=_SEE_94)
 
 # -- FHIR interactions that belong to no IHE transaction ----------------------------------------
 CREATE = rest("C", "create", ("data",))
@@ -211,7 +233,9 @@ PATTERNS: Mapping[str, AuditPattern] = {
     "ITI-83": ITI_83, "ITI-102": ITI_102, "ITI-104 create": ITI_104_CREATE,
     "ITI-104 update": ITI_104_UPDATE, "ITI-104 delete": ITI_104_DELETE, "create": CREATE,
     "read": READ, "vread": VREAD, "history": HISTORY, "update": UPDATE, "delete": DELETE,
-    "search": SEARCH, "revocation": REVOCATION,
+    "search": SEARCH, "revocation": REVOCATION, "ITI-93": ITI_93, "ITI-94 create": ITI_94_CREATE,
+    "ITI-94 read": ITI_94_READ, "ITI-94 update": ITI_94_UPDATE, "ITI-94 delete": ITI_94_DELETE,
+    "ITI-94 search": ITI_94_SEARCH,
 }  # fmt: skip
 
 # Profiles that do without a patient (PDQm: patient 0..1), and those that want it by identifier:
@@ -445,7 +469,7 @@ def events(
     """
     chosen = variant(pattern, account.action)
     patients = patients_of(account.patients)
-    if len(patients) < 2 or "patient" not in chosen.entities:
+    if len(patients) < 2 or "patient" not in chosen.entities or "message" in chosen.entities:
         return [_build(chosen, caller, account, request, vocabulary, patients)]
     groups: list[list[Patient]] = [[patient] for patient in patients]
     if chosen.profile in _PATIENT_OPTIONAL:
@@ -488,10 +512,9 @@ def _build(
         made["outcomeDesc"] = request.words
     if caller.purpose:
         made["purposeOfEvent"] = [_concept(vocabulary.purposes, caller.purpose)]
-    server = observer(request.server)
-    made["agent"] = _agents(pattern, caller, request, vocabulary, server)
+    made["agent"] = _agents(pattern, caller, request, vocabulary)
     made["source"] = {
-        "observer": server,
+        "observer": observer(request.server),
         "type": [_coding((SOURCE_TYPE, "4", "Application Server"))],
     }
     entities = _entities(pattern, account, request, patients)
@@ -543,6 +566,8 @@ def _fulfils(
         return False
     if "submission" in wanted and not account.submission:
         return False
+    if "message" in wanted:  # PMIR 2:3.93.5.1: one message, one or more patients by reference
+        return len(account.data) == 1 and bool(patients) and all(p.reference for p in patients)
     if "patient" in wanted:
         least = 0 if profile in _PATIENT_OPTIONAL else 1
         if not least <= len(patients) <= 1:
@@ -563,33 +588,64 @@ def _generic(pattern: AuditPattern, account: Touched, patients: Sequence[Patient
     return basic(("Patient" if patients else "") + _GENERIC[pattern.action])
 
 
+class _Bearer(NamedTuple):
+    """What the agents say of a `Bearer`."""
+
+    client_id: str
+    subject: str
+    issuer: str
+    jti: str
+    name: str
+    role: str
+    organisation: str
+    purpose: str
+
+
 def _agents(
-    pattern: AuditPattern,
-    caller: Bearer,
-    request: Request,
-    vocabulary: Vocabulary,
-    server: dict[str, Any],
+    pattern: AuditPattern, caller: Bearer, request: Request, vocabulary: Vocabulary
 ) -> list[dict[str, Any]]:
+    said = _Bearer(
+        caller.client_id, caller.subject, caller.issuer, caller.jti, caller.name, caller.role,
+        caller.organisation, caller.purpose,
+    )  # fmt: skip
+    sides = pattern.client_role, pattern.server_role
     token = "token" in pattern.entities
-    client: dict[str, Any] = {"type": {"coding": [_coding(_ROLES[pattern.client_role])]}}
+    return _parties(
+        sides, pattern.action, token, said, request.client_address, request.server, vocabulary
+    )
+
+
+# Whoever calls once calls again, and the agents are half of an event. They are shared between events
+# (audit/facets.py knows them again by that): nobody may change them.
+@lru_cache(maxsize=1024)
+def _parties(
+    sides: tuple[str, str],
+    action: str,
+    token: bool,
+    caller: _Bearer,
+    address: str,
+    server: str,
+    vocabulary: Vocabulary,
+) -> list[dict[str, Any]]:
+    client: dict[str, Any] = {"type": {"coding": [_coding(_ROLES[sides[0]])]}}
     if caller.client_id:
         client["who"] = {"type": "Device", "identifier": {"value": caller.client_id}}
     else:
         client["who"] = {"display": "unidentified caller"}
     client["requestor"] = False
-    if request.client_address:
-        client["network"] = {"address": request.client_address, "type": "2"}
+    if address:
+        client["network"] = {"address": address, "type": "2"}
     made = [
         client,
         {
-            "type": {"coding": [_coding(_ROLES[pattern.server_role])]},
-            "who": server,
+            "type": {"coding": [_coding(_ROLES[sides[1]])]},
+            "who": observer(server),
             "requestor": False,
-            "network": {"address": request.server, "type": "5"},
+            "network": {"address": server, "type": "5"},
         },
     ]
     if caller.subject and not (token and caller.subject == caller.client_id):
-        made.append(_user(pattern, caller, vocabulary))
+        made.append(_user(action, token, caller, vocabulary))
     elif token:
         client["requestor"] = True  # IHE.IUA.71: nobody stands behind a backend client
     if caller.organisation and not token:  # IHE.IUA.71 closes its list of agents
@@ -606,12 +662,12 @@ def _agents(
     return made
 
 
-def _user(pattern: AuditPattern, caller: Bearer, vocabulary: Vocabulary) -> dict[str, Any]:
+def _user(action: str, token: bool, caller: _Bearer, vocabulary: Vocabulary) -> dict[str, Any]:
     part: Coding = (PARTICIPATION, "IRCP", "information recipient")
-    if pattern.action in ("C", "U", "D"):
+    if action in ("C", "U", "D"):
         part = (PARTICIPATION, "CST", "custodian")
     codings = [_coding(part)]
-    if caller.jti and "token" not in pattern.entities:
+    if caller.jti and not token:
         codings.insert(0, _coding((USER_AGENT, "UserOauthAgent", "User OAuth Agent participant")))
     who: dict[str, Any] = {"identifier": {"value": caller.subject}}
     if caller.issuer:
@@ -640,7 +696,7 @@ def _entities(
     refused = request.outcome != "0"
     if "token" in wanted:
         made.append(_query_entity(request))
-    elif request.request_id:
+    elif request.request_id and ("message" not in wanted or refused):
         made.append(_request_entity(request, "query" not in wanted and refused))
     if "query" in wanted:
         made.append(_query_entity(request, account.query))
@@ -653,9 +709,12 @@ def _entities(
                 "name": "Security Audit Log",
             }
         )
-    made.extend(
-        _data_entity(reference, pattern.data_role, account.labels) for reference in account.data
-    )
+    if "message" in wanted:
+        made.extend(_message_entity(reference) for reference in account.data)
+    else:
+        made.extend(
+            _data_entity(reference, pattern.data_role, account.labels) for reference in account.data
+        )
     form = _BY_IDENTIFIER.get(account.profile or pattern.profile)
     made.extend(_patient_entity(patient, form) for patient in patients)
     if account.submission:
@@ -705,6 +764,14 @@ def _data_entity(reference: str, role: str, labels: Sequence[tuple[str, str]]) -
     if labels:
         made["securityLabel"] = [{"system": system, "code": code} for system, code in labels]
     return made
+
+
+def _message_entity(reference: str) -> dict[str, Any]:
+    return {
+        "what": {"reference": reference},
+        "type": _coding((RESOURCE_TYPES, "MessageHeader", "MessageHeader")),
+        "name": "urn:ihe:iti:pmir:2019:patient-feed",
+    }
 
 
 def _patient_entity(patient: Patient, form: Literal["also", "only"] | None) -> dict[str, Any]:
@@ -774,3 +841,53 @@ def activity(
             }
         ],
     }
+
+
+def message_sent(
+    *,
+    event_id: str,
+    recorded: str,
+    server: str,
+    destination: str,
+    message: str,
+    patients: Sequence[str],
+    failure: str = "",
+) -> dict[str, Any]:
+    """The AuditEvent of an ITI-93 message that this server sent to `destination` (PMIR 2:3.93.5.1,
+    supplier's side). `patients` are references; `failure` is why it was not taken, in words that name
+    nobody. A test message is about no patient and so cannot claim the profile."""
+    made: dict[str, Any] = {"resourceType": "AuditEvent", "id": event_id}
+    if patients and not failure and ITI_93.profile:
+        made["meta"] = {"profile": [ITI_93.profile]}
+    made |= {
+        "type": _coding(ITI_93.type),
+        "subtype": [_coding(s) for s in ITI_93.subtypes],
+        "action": ITI_93.action,
+        "recorded": recorded,
+        "outcome": "8" if failure else "0",
+    }
+    if failure:
+        made["outcomeDesc"] = failure
+    made["agent"] = [
+        {
+            "type": {"coding": [_coding(_ROLES["110153"])]},
+            "who": observer(server),
+            "requestor": True,
+            "network": {"address": server, "type": "5"},
+        },
+        {
+            "type": {"coding": [_coding(_ROLES["110152"])]},
+            "who": observer(destination),
+            "requestor": False,
+            "network": {"address": destination, "type": "5"},
+        },
+    ]
+    made["source"] = {
+        "observer": observer(server),
+        "type": [_coding((SOURCE_TYPE, "4", "Application Server"))],
+    }
+    made["entity"] = [
+        *(_patient_entity(Patient(reference), None) for reference in patients),
+        _message_entity(message),
+    ]
+    return made

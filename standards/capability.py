@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from standards import pmir
 from standards.rows import Public, Transaction, Unaudited
 from standards.search import COMMON
 
@@ -21,11 +22,13 @@ INSTANTIATES = (
     f"{_ITI}/PIXm/CapabilityStatement/IHE.PIXm.Manager",
     f"{_ITI}/PDQm/CapabilityStatement/IHE.PDQm.PatientDemographicsSupplier",
     f"{_ITI}/PDQm/CapabilityStatement/IHE.PDQm.PatientDemographicsSupplierMatch",
+    pmir.REGISTRY,
 )
 GUIDES = (
     f"{_ITI}/MHD/ImplementationGuide/ihe.iti.mhd",
     f"{_ITI}/PIXm/ImplementationGuide/ihe.iti.pixm",
     f"{_ITI}/PDQm/ImplementationGuide/ihe.iti.pdqm",
+    f"{_ITI}/PMIR/ImplementationGuide/ihe.iti.pmir",
 )
 
 METADATA = Transaction(
@@ -46,7 +49,9 @@ _CONDITIONAL = {"update": "conditionalUpdate", "delete": "conditionalDelete"}
 
 def statement(rows: Iterable[Transaction], *, base: str, auth: str) -> dict[str, Any]:
     """The CapabilityStatement (JSON-able dict) of a server at `base` whose OAuth lives at `auth`."""
-    served = [r for r in rows if r.surface == "fhir"]
+    every = [r for r in rows if r.surface == "fhir"]
+    whole = [r for r in every if _of_system(r)]
+    served = [r for r in every if not _of_system(r)]
     kinds = sorted({r.resource for r in served if r.resource and r.interaction != "transaction"})
     rest: dict[str, Any] = {
         "mode": "server",
@@ -59,6 +64,8 @@ def statement(rows: Iterable[Transaction], *, base: str, auth: str) -> dict[str,
             if r.interaction == "transaction"
         ],
     }
+    if whole:
+        rest["operation"] = [{"name": r.operation, "definition": r.definition} for r in whole]
     return {
         "resourceType": "CapabilityStatement",
         "url": f"{base}/metadata",
@@ -75,6 +82,36 @@ def statement(rows: Iterable[Transaction], *, base: str, auth: str) -> dict[str,
         "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
         "implementationGuide": list(GUIDES),
         "rest": [rest],
+    } | _messaging(whole, base)
+
+
+def _of_system(row: Transaction) -> bool:
+    """Whether an operation belongs to the whole server and to no resource type."""
+    return row.interaction == "operation" and row.routes[0][1].startswith("/$")
+
+
+def _messaging(rows: list[Transaction], base: str) -> dict[str, Any]:
+    """What messages are taken and sent (PMIR 1:49: the Registry does both)."""
+    if pmir.ITI_93 not in rows:
+        return {}
+    protocol = {
+        "system": "http://terminology.hl7.org/CodeSystem/message-transport",
+        "code": "http",
+    }
+    return {
+        "messaging": [
+            {
+                "endpoint": [
+                    {"protocol": protocol, "address": f"{base}{path}"}
+                    for _, path in pmir.ITI_93.routes
+                ],
+                "reliableCache": 30 * 24 * 60,
+                "supportedMessage": [
+                    {"mode": "receiver", "definition": pmir.FEED},
+                    {"mode": "sender", "definition": pmir.FEED},
+                ],
+            }
+        ]
     }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from standards.lens import at, text
+from standards.lens import at, first, text
 from standards.mhd import COMPREHENSIVE_BUNDLE, LIST_TYPES, MINIMAL_BUNDLE, UNCONTAINED_BUNDLE
 from standards.mhd_rules import Level
 from standards.outcome import NOT_SUPPORTED, PROFILE, REQUIRED, VALUE, Issue
@@ -91,6 +91,7 @@ def read(bundle: Mapping[str, Any]) -> Parts:
             entries.append(found)
         else:
             issues.append(found)
+        issues += _conditions(number, raw)
     by_url: dict[str, Entry] = {}
     for entry in entries:
         if entry.full_url and entry.full_url in by_url:
@@ -149,6 +150,17 @@ def _entry(number: int, raw: Mapping[str, Any]) -> Entry | Issue:
         "DocumentReferences, Binaries, Folders, PATCH Parameters and at most one Patient."
     )
     return Issue(PROFILE, words, f"{where}.resource" if kind else where)
+
+
+_CONDITIONS = ("ifNoneExist", "ifMatch", "ifNoneMatch", "ifModifiedSince")
+
+
+def _conditions(number: int, raw: Mapping[str, Any]) -> Iterator[Issue]:
+    """ITI-65 has no conditional entries, and a condition that is not kept may not be passed over."""
+    for name in _CONDITIONS:
+        if first(raw, f"request.{name}") is not None:
+            words = f"{name} is not taken; an entry of a submission has no conditions."
+            yield Issue(NOT_SUPPORTED, words, f"Bundle.entry[{number}].request.{name}")
 
 
 def _list_code(resource: Mapping[str, Any]) -> str:

@@ -57,7 +57,9 @@ class AuditPattern:
     client_role: str
     server_role: str
     profile: str | None
-    entities: tuple[Literal["query", "data", "patient", "submission", "token", "audit-log"], ...]
+    entities: tuple[
+        Literal["query", "data", "patient", "submission", "token", "audit-log", "message"], ...
+    ]
     data_role: str = "4"
     see: str = "BALP 1.1.4"
 

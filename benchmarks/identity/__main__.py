@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -167,7 +168,7 @@ async def _over_http(
                 token_of, Asked(given.client, SCOPE), given.key, given.fhir, given.key.parent
             )
 
-        return await _fed(given.fhir, token, records, given.connections, console)
+        return (await _fed(given.fhir, token, records, given.connections, console))[0]
     from benchmarks import processes
     from benchmarks.__main__ import token_for
 
@@ -181,7 +182,9 @@ async def _over_http(
         async def kept() -> str:
             return bearer
 
-        return await _fed(running.fhir, kept, records, given.connections, console)
+        outcome, fed = await _fed(running.fhir, kept, records, given.connections, console)
+        reviewed = await feeding.reviewed(running.uri, fed)
+        return replace(outcome, reviews=reviewed)
 
 
 async def _fed(
@@ -190,7 +193,7 @@ async def _fed(
     records: Sequence[Record],
     connections: int,
     console: Console,
-) -> Outcome:
+) -> tuple[Outcome, feeding.Fed]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -213,7 +216,7 @@ async def _fed(
     )
     for status, words in sorted(set(fed.refused))[:10]:
         console.print(f"[red]Refused with {status}:[/] {words}")
-    return outcome
+    return outcome, fed
 
 
 if __name__ == "__main__":

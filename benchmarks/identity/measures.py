@@ -248,6 +248,7 @@ class Report:
     people: int
     all: Pairs
     no_nhs: Pairs
+    unlabelled: Pairs
     merged_per_100k: float
     sealed_joined: int
     sealed: int
@@ -296,13 +297,16 @@ def report(
     people = len(set(truth.values()))
     without = {r.key for r in once if "no NHS number" in r.slices}
     merged, everyone = merged_siblings(once, clusters)
-    blocked = missed_by_blocking(truth, outcome.keys) if outcome.keys else None
+    # What carries the label of a sealed identity is nobody's candidate, and is meant to stay alone.
+    open_ = {r.key: r.person for r in once if "labelled" not in r.slices}
+    blocked = missed_by_blocking(open_, outcome.keys) if outcome.keys else None
     return Report(
         method=method,
         records=len(once),
         people=people,
         all=pairs(truth, clusters),
         no_nhs=pairs_with(truth, clusters, without),
+        unlabelled=pairs(open_, clusters),
         merged_per_100k=len(merged_people(truth, clusters)) / people * 100_000 if people else 0.0,
         sealed_joined=joined(truth, clusters, two),
         sealed=len(two),

@@ -11,7 +11,8 @@ from typing import Any
 from zlib import crc32
 
 from affinity.pack import NHS_NUMBER
-from benchmarks.identity.people import Person, serial
+from benchmarks.identity.people import serial
+from benchmarks.identity.person import Person
 from exchange.city.people import nhs_number
 
 VERIFICATION = (

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from random import Random
 
-from benchmarks.identity.people import Person, households
+from benchmarks.identity.people import households
+from benchmarks.identity.person import Person
 from benchmarks.identity.recording import Record, recorded
 
 __all__ = ["Record", "Sealed", "arrivals", "population", "records", "sealed"]

@@ -2,7 +2,8 @@
 
 Each row of `data/agencies.csv` is one column of the domain digest §9.3 with what the agency's own number
 is, whom it knows and what it usually records. Mistakes are drawn per record; how a name may be written
-differently follows §9.2, and what kind of slip a wrong birth date is follows §9.4.
+differently follows §9.2, and what kind of slip a wrong birth date is follows §9.4. A little over 400 lines because every element
+of one Patient is written here.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from benchmarks.identity.names import (
     street_name,
     table,
 )
-from benchmarks.identity.people import Address, Form, Person, nowhere
+from benchmarks.identity.naming import Form
+from benchmarks.identity.people import nowhere
+from benchmarks.identity.person import Address, Person
 
 NS = load("greater_manchester").namespace
 SENSITIVITY = f"{NS}/CodeSystem/sensitivity"
@@ -135,6 +138,8 @@ def _record(agency: Agency, person: Person, dice: Random, copy: int) -> Record:
     slices = person.slices
     if not any(i["system"] == NHS_NUMBER for i in patient["identifier"]):
         slices |= {"no NHS number"}
+    if "meta" in patient:
+        slices |= {"labelled"}
     return Record(system, value, agency.agency, patient, person.key, person.group, slices)
 
 

@@ -64,3 +64,21 @@ def test_prefer_is_read_whole_and_a_wrong_handling_is_refused() -> None:
     assert negotiate.prefer("respond-async") == negotiate.Prefer(True, "")
     with pytest.raises(Refused):
         negotiate.prefer("handling=relaxed")
+
+
+@pytest.mark.parametrize(
+    ("header", "packed"),
+    [
+        ("gzip", True),
+        ("gzip, deflate, br", True),
+        ("br;q=1.0, gzip;q=0.8, *;q=0.1", True),
+        ("x-gzip", True),
+        ("gzip;q=0", False),
+        ("gzip;q=0.0, identity", False),
+        ("deflate", False),
+        ("", False),
+        ("gzip;q=much", False),
+    ],
+)
+def test_an_answer_is_packed_only_for_who_takes_it(header: str, packed: bool) -> None:
+    assert negotiate.accepts_gzip(header) is packed

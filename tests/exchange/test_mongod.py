@@ -194,6 +194,26 @@ def test_data_files_of_another_version_are_refused_with_the_true_reason(tmp_path
         EmbeddedMongod(tmp_path).start()
 
 
+@pytest.mark.parametrize(
+    ("log", "words", "kind"),
+    [
+        ('{"s":"E","msg":"Failed to set up listener","attr":{"error":"Address already in use"}}', "Port 27 is taken", PortTaken),
+        ('{"s":"E","msg":"DBException","attr":{"error":"DBPathInUse: Unable to lock"}}', "in use by another mongod", CannotStart),
+        ('{"s":"E","msg":"WiredTiger error","attr":{"message":"write: No space left on device"}}', "is full. Make room", CannotStart),
+        ('{"s":"F","msg":"Wrong mongod version","attr":{}}', "written by a MongoDB version", CannotStart),
+        ("mongod: error while loading shared libraries: libssl.so.3", "needs OpenSSL 3", CannotStart),
+        ('{"s":"E","msg":"open","attr":{"error":"Permission denied"}}', "Correct its owner", CannotStart),
+        ("", "it said nothing", CannotStart),
+    ],
+)  # fmt: skip
+def test_each_reason_of_mongods_log_is_told_with_a_way_out(
+    log: str, words: str, kind: type[CannotStart]
+) -> None:
+    said = explain(log, 1, data=Path("d"), port=27, log_file=Path("d/mongod.log"))
+    assert type(said) is kind
+    assert words in str(said)
+
+
 def test_a_failure_without_a_row_is_told_in_mongods_own_words() -> None:
     log = '{"s":"I","msg":"Starting"}\n{"s":"F","msg":"Broken","attr":{"error":"a tooth"}}\n'
     said = explain(log, 14, data=Path("d"), port=1, log_file=Path("d/mongod.log"))

@@ -23,7 +23,7 @@ from chassis.settings import Settings, rows
 from exchange import ports, whereabouts
 from exchange.database import check, masked
 from exchange.exits import Exit, Trouble
-from exchange.serve import effective, environment
+from exchange.serve import _metrics_folder, effective, environment
 from tests.exchange.test_mongod import alive, within
 
 ROOT = Path(__file__).parents[2]
@@ -211,3 +211,19 @@ def test_the_origin_can_be_reached_whatever_the_host(host: str, origin: str) -> 
 def test_a_host_that_is_not_this_machine_is_a_usage_error() -> None:
     with pytest.raises(Trouble, match=r"--host nowhere\.invalid"):
         effective(Settings(host="nowhere.invalid", port=0))
+
+
+def test_launchers_of_several_hosts_keep_their_metrics_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Containers that share a data folder all have a process 1, and see only their own."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "one")
+    (tmp_path / "metrics" / "one.999999999").mkdir(parents=True)  # of a launcher that was killed
+    (tmp_path / "metrics" / "two.999999999").mkdir()  # of one that runs where we cannot look
+    with _metrics_folder(tmp_path) as first:
+        kept = {p.name for p in (tmp_path / "metrics").iterdir()}
+        assert kept == {"two.999999999", Path(first).name}
+    monkeypatch.setattr(socket, "gethostname", lambda: "two.example")
+    with _metrics_folder(tmp_path) as second:
+        assert Path(first).name != Path(second).name
+    assert [p.name for p in (tmp_path / "metrics").iterdir()] == ["two.999999999"]

@@ -46,6 +46,7 @@ def test_every_fhir_row_appears_in_the_capability_statement_and_every_row_in_ope
     rest = statement["rest"][0]
     shown = {(r["type"], i["code"]) for r in rest["resource"] for i in r["interaction"]}
     operations = {o["definition"] for r in rest["resource"] for o in r.get("operation", ())}
+    operations |= {o["definition"] for o in rest["operation"]}
     parameters = {
         (r["type"], p["name"]) for r in rest["resource"] for p in r.get("searchParam", ())
     }

@@ -13,7 +13,8 @@ import pytest
 
 from affinity.pack import NHS_NUMBER, load
 from benchmarks.identity.names import communities
-from benchmarks.identity.people import Person, people
+from benchmarks.identity.people import people
+from benchmarks.identity.person import Person
 from benchmarks.identity.population import Record, arrivals, population, records, sealed
 from pix import claims
 from pix.identifiers import Domains

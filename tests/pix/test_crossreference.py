@@ -359,3 +359,12 @@ async def test_every_answer_names_its_authority_where_it_is_known(pix: Pix) -> N
     assert told == {
         "system": NHS, "value": number, "assigner": {"display": "NHS England PDS / NBO at birth"},
     }  # fmt: skip
+
+
+async def test_a_refusal_in_xml_says_the_same_words(pix: Pix) -> None:
+    asked = {"sourceIdentifier": f"{COUNCIL}|nobody", "_format": "xml"}
+    answer = await pix.http.get("/Patient/$ihe-pix", params=asked)
+    words = "sourceIdentifier Patient Identifier not found"
+    assert answer.status_code == 404
+    assert f'<text value="{words}"/>' in answer.text
+    assert f'<diagnostics value="{words}"/>' in answer.text

@@ -92,7 +92,7 @@ async def test_a_placeholder_is_kept_and_stands_for_nobody(
 
 
 async def test_a_number_out_of_form_is_kept_and_stands_for_nobody(pix: Pix) -> None:
-    wrong = ((PNC, "02/73319A"), (NINO, "GB123456A"), (UPN, "A801200005001"))
+    wrong = ((NHS, "9434765918"), (PNC, "02/73319A"), (NINO, "GB123456A"), (UPN, "A801200005001"))
     fed = await pix.feed(carrying(TRUST, "H9201", *wrong))
     assert fed.status_code == 201
     assert await pix.others(TRUST, "H9201") == []

@@ -82,7 +82,7 @@ async def town(service: Pix) -> Mapping[str, str]:
         "council": person(COUNCIL, "1100001", ADA, nhs=number),
         "trust": person(TRUST, "H11001", ADA, nhs=number),
         "twin": person(HOSPITAL, "R11002", TWIN, nhs=nhs_number(11_002)),
-        "sealed": {**person(HOSPITAL, "R11003", SEALED), "meta": ADOPTION},
+        "sealed": {**person(HOSPITAL, "R11003", SEALED, nhs=nhs_number(11_003)), "meta": ADOPTION},
     }.items():
         fed = await service.feed(body)
         assert fed.status_code == 201, fed.text
@@ -311,7 +311,9 @@ async def test_only_posting_is_offered_and_only_to_who_may_search(pix: Pix) -> N
 
 
 async def test_a_sealed_identity_is_in_no_candidate_list(pix: Pix, town: Mapping[str, str]) -> None:
-    for who in (SEALED, {**SEALED, "meta": ADOPTION}):
+    number = {"identifier": [identifier(NHS, nhs_number(11_003), status="01")]}
+    for who in (SEALED, {**SEALED, "meta": ADOPTION}, number, {**SEALED, **number},
+                {**SEALED, **number, "meta": ADOPTION}):  # fmt: skip
         bundle = await match(pix, asked(who))
         assert town["sealed"] not in dict(hits(bundle))
         assert hits(bundle) == []
@@ -354,8 +356,13 @@ async def test_every_patient_that_is_given_is_audited(pix: Pix) -> None:
         if entity.get("what", {}).get("reference", "").startswith("Patient/")
     ]
     assert sorted(about) == sorted(f"Patient/{id_}" for id_, _ in hits(bundle))
-    queries = [e for event in events for e in event["entity"] if "query" in e]
-    assert queries
+    import base64
+
+    profile = "https://profiles.ihe.net/ITI/PDQm/StructureDefinition/IHE.PDQm.Match.Audit.Supplier"
+    assert all(profile in e["meta"]["profile"] for e in events)
+    queries = [e["query"] for event in events for e in event["entity"] if "query" in e]
+    assert b"Featherstonehaugh" in base64.b64decode(queries[0])
+    assert base64.b64decode(queries[0]).startswith(b"POST ")
 
 
 # -- grades, by themselves -----------------------------------------------------------------------------------

@@ -108,6 +108,12 @@ async def test_no_link_tells_of_a_record_at_the_police(pix: Pix, ada: Mapping[st
     for path in (url + "/_history", f"/Patient?_id={ada[TRUST]}"):
         for entry in (await pix.http.get(path)).json()["entry"]:
             assert ada[PNC] not in linked(entry["resource"])
+    pix.caller = Caller(client_id="hospital", scope="system/*.cruds", organisation="R0A")
+    name = [{"family": "Seenonly", "given": ["Ada"]}]
+    fed = await pix.feed(patient(HOSPITAL, "R9501", nhs=NUMBER, name=name))
+    assert linked(fed.json()) == {ada[TRUST], ada[UPN]}
+    await pix.remove(HOSPITAL, "R9501")
+    pix.caller = replace(GP, scope="system/Patient.rs")
     who = {"resourceType": "Patient", "identifier": [identifier(NHS, NUMBER)]}
     matched = (await pix.http.post("/Patient/$match", json=who)).json()
     assert {e["resource"]["id"] for e in matched["entry"]} == {ada[TRUST], ada[UPN]}

@@ -55,8 +55,8 @@ def test_required_codes_are_whole_lists() -> None:
 
 def test_starting_up_does_not_read_all_of_r4() -> None:
     code = (
-        "import lxml.etree, msgspec, time; t = time.perf_counter(); import standards.r4.check;"
-        "print(time.perf_counter() - t)"
+        "import lxml.etree, msgspec, time; t = time.process_time(); import standards.r4.check;"
+        "print(time.process_time() - t)"
     )
     times = [
         float(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import AsyncIterator
 
 import httpx
+import pytest
 import pytest_asyncio
 from lxml import etree
 
@@ -134,3 +137,76 @@ async def test_no_answer_may_be_stored_or_sniffed(client: httpx.AsyncClient) -> 
     read = await client.get(f"Patient/{client.headers['X-Patient']}")
     assert read.headers["cache-control"] == "no-store"
     assert read.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_nobody_gets_a_packed_answer_who_refuses_it(client: httpx.AsyncClient) -> None:
+    plain = await client.get("metadata", headers={"Accept-Encoding": "gzip;q=0, identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.json()["resourceType"] == "CapabilityStatement"
+
+
+async def test_a_packed_body_is_unpacked_and_an_unknown_packing_is_415(
+    client: httpx.AsyncClient,
+) -> None:
+    packed = gzip.compress(json.dumps(PATIENT).encode())
+    taken = await client.put(
+        "Patient", params=WHERE, content=packed, headers=JSON | {"Content-Encoding": "gzip"}
+    )
+    assert taken.status_code == 200, taken.text
+    other = await client.put(
+        "Patient", params=WHERE, content=packed, headers=JSON | {"Content-Encoding": "br"}
+    )
+    assert other.status_code == 415
+    assert "gzip" in other.json()["issue"][0]["diagnostics"]
+
+
+async def test_headers_in_several_lines_are_read_as_one(client: httpx.AsyncClient) -> None:
+    lines = [("Accept", "image/png"), ("Accept", "application/fhir+xml")]
+    bare = {k: v for k, v in client.headers.items() if k.lower() != "accept"}
+    request = httpx.Request("GET", f"{client.base_url}metadata", headers=[*bare.items(), *lines])
+    answer = await client.send(request)
+    assert answer.headers["content-type"].startswith("application/fhir+xml")
+
+
+@pytest.mark.parametrize("second", ["Bearer x", "Basic eDp5", ""])
+async def test_of_two_tokens_neither_is_believed(client: httpx.AsyncClient, second: str) -> None:
+    for lines in (
+        [client.headers["authorization"], second],
+        [second, client.headers["authorization"]],
+    ):
+        headers = [("Accept", "application/fhir+json"), *(("Authorization", v) for v in lines)]
+        request = httpx.Request("GET", f"{client.base_url}Patient?family=x", headers=headers)
+        answer = await client.send(request)
+        assert answer.status_code == 401, answer.text
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ({"_format": "json"}, "json"),
+        ({"_format": "xml"}, "xml"),
+        ({"_format": "application/fhir+xml"}, "xml"),
+        ({"_format": "application/fhir xml"}, "xml"),
+        ({"_format": "text/xml"}, "xml"),
+    ],
+)
+async def test_format_beats_accept_on_every_kind_of_answer(
+    client: httpx.AsyncClient, said: dict[str, str], kind: str
+) -> None:
+    other = "application/fhir+json" if kind == "xml" else "application/fhir+xml"
+    for path in (
+        "metadata", f"Patient/{client.headers['X-Patient']}", "Patient?family=novakova",
+        f"Patient/$ihe-pix?sourceIdentifier={WHERE['identifier']}", "Patient?famly=x", "Patient/nobody",
+    ):  # fmt: skip
+        answer = await client.get(
+            httpx.URL(path).copy_merge_params(said), headers={"Accept": other}
+        )
+        assert answer.headers["content-type"] == f"application/fhir+{kind};charset=utf-8", path
+        if kind == "xml":
+            assert etree.fromstring(answer.content).tag.startswith("{http://hl7.org/fhir}")
+        else:
+            assert "resourceType" in answer.json()
+    posted = await client.post(
+        "Patient/_search", data={"family": "novakova"} | said, headers={"Accept": other}
+    )
+    assert posted.headers["content-type"] == f"application/fhir+{kind};charset=utf-8"

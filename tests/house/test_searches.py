@@ -1,0 +1,117 @@
+"""Every search parameter of every row is served over HTTP, by GET and by POST, and by an index."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from exchange.rows import ROWS
+from standards.rows import SearchParameter, Transaction
+from tests.makers_mhd import a_bundle, a_document, a_patient, publish
+from tests.running import Exchange
+
+SEARCHES = [r for r in ROWS if r.search]
+NEEDED = {
+    "DocumentReference": {"patient": "Patient/x", "status": "current"},
+    "List": {"patient": "Patient/x", "status": "current", "code": "folder"},
+    "AuditEvent": {"date": "ge2026-01-01"},
+    "Patient": {},
+    "Subscription": {"status": "active"},
+}
+VALUES = {
+    "token": "urn:x|1", "reference": "Patient/x", "string": "abc", "date": "2026-01-02", "uri": "urn:x", "special": "x",
+    "composite": "a$b",
+}  # fmt: skip
+# Half the city has the same value: an index would not help, another parameter has to.
+BROAD = {"active", "gender", "address-country", "address-state"}
+PAIRS = [(row, parameter) for row in SEARCHES for parameter in row.search]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(exchange: Exchange) -> AsyncIterator[httpx.AsyncClient]:
+    async with exchange.as_client() as made:
+        person = await a_patient(made)
+        assert (await publish(made, a_bundle(a_document(person)))).status_code == 200
+        databases = [
+            exchange.mongo.client[f"{exchange.mongo.prefix}{d}"]
+            for d in ("pix", "registry", "audit")
+        ]
+        for database in databases:
+            await database.command("profile", 2)
+        yield made
+        for database in databases:
+            await database.command("profile", 0)
+
+
+async def unindexed(exchange: Exchange, since: int) -> tuple[int, list[Any]]:
+    """Every read of a whole collection that MongoDB has noted, after the first `since`."""
+    found: list[Any] = []
+    for name in ("pix", "registry", "audit"):
+        profile = exchange.mongo.client[f"{exchange.mongo.prefix}{name}"]["system.profile"]
+        noted = await profile.find({"planSummary": {"$regex": "COLLSCAN"}}).to_list(None)
+        found += [
+            (op["ns"], op["command"].get("pipeline") or op["command"].get("filter"))
+            for op in noted
+            if not op["ns"].endswith("system.profile")
+        ]
+    return len(found), found[since:]
+
+
+def named(pair: Any) -> str:
+    return f"{pair[0].resource}-{pair[1].name}" if isinstance(pair, tuple) else str(pair)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=named)
+async def test_a_parameter_is_served_by_get_and_post_and_by_an_index(
+    exchange: Exchange, client: httpx.AsyncClient, pair: tuple[Transaction, SearchParameter]
+) -> None:
+    row, parameter = pair
+    before, _ = await unindexed(exchange, 0)
+    asked = NEEDED[row.resource] | {parameter.name: VALUES[parameter.type]}
+    if row.resource == "Patient" and parameter.name in BROAD:
+        asked["family"] = "abc"
+    got = await client.get(row.resource, params=asked)
+    sent = await client.post(f"{row.resource}/_search", data=asked)
+    assert got.status_code == sent.status_code, (got.text, sent.text)
+    assert got.status_code in (200, 404), got.text
+    if got.status_code == 200:
+        assert got.json()["total"] == sent.json()["total"]
+        self_link = next(x["url"] for x in got.json()["link"] if x["relation"] == "self")
+        assert f"{parameter.name}=" in self_link
+    _, scanned = await unindexed(exchange, before)
+    assert not scanned
+
+
+@pytest.mark.parametrize("row", SEARCHES, ids=lambda r: r.resource)
+async def test_what_every_search_takes_is_taken_by_every_row(
+    client: httpx.AsyncClient, row: Transaction
+) -> None:
+    base = NEEDED[row.resource] or {"identifier": "urn:x|1"}
+    for said, count in (
+        ({"_summary": "count"}, True), ({"_count": "0"}, True), ({"_total": "accurate"}, False), ({"_summary": "false"}, False),
+        ({"_sort": "-_lastUpdated"}, False), ({"_id": "x"}, False), ({"_lastUpdated": "ge2020"}, False),
+        ({"_format": "json"}, False), ({"_count": "5"}, False),
+    ):  # fmt: skip
+        answer = await client.get(row.resource, params=base | said)
+        if row.resource == "Patient" and answer.status_code == 404:
+            continue  # a domain nobody agreed on
+        assert answer.status_code == 200, (said, answer.text)
+        bundle = answer.json()
+        assert isinstance(bundle["total"], int)
+        if count:
+            assert not bundle.get("entry")
+    for said in (
+        {"_include": "*"},
+        {"_revinclude": "x"},
+        {"_sort": "shoe"},
+        {"_summary": "all"},
+        {"_elements": "id"},
+    ):
+        answer = await client.get(row.resource, params=base | said)
+        assert answer.status_code == 400, (said, answer.text)
+        (name,) = said
+        assert any(name in p for i in answer.json()["issue"] for p in i["expression"])
