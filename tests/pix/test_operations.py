@@ -549,16 +549,24 @@ async def test_a_page_is_its_callers_alone_and_a_changed_cursor_is_refused(pix: 
         assert (await get(pix, JO, f"/Patient/$query-links?{bad}")).status_code == 400, bad
 
 
+async def a_moment() -> datetime:
+    """A moment between what was done before and what will be done: the store keeps milliseconds."""
+    await asyncio.sleep(0.004)
+    now = datetime.now(UTC)
+    await asyncio.sleep(0.004)
+    return now
+
+
 async def test_history_tells_every_decision_and_who_was_who_at_any_moment(pix: Pix) -> None:
     one = await fed(pix, COUNCIL, "6000411", "emil")
-    start = datetime.now(UTC)
+    start = await a_moment()
     two = await fed(pix, TRUST, "S6411", "emil")
     target = await person(pix, one)
-    joined = datetime.now(UTC)
+    joined = await a_moment()
     said: dict[str, Any] = {"resourceId": f"Patient/{two}", "goldenResourceId": target, **WHY}
     await done(pix, JO, "unlink", **said)
     await done(pix, KIM, "unlink", **said)
-    parted = datetime.now(UTC)
+    parted = await a_moment()
     await done(pix, JO, "link", **said)
 
     async def then(at: datetime) -> dict[str, set[str]]:
