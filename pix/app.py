@@ -36,6 +36,7 @@ from pix.demographics import Demographics
 from pix.endpoints import Sender, allowed, trusting
 from pix.explain import Explain
 from pix.feed import Feed
+from pix.flights import Flights
 from pix.frequencies import Counting
 from pix.hl7v2 import opening
 from pix.identifiers import Domains
@@ -103,7 +104,7 @@ async def open_service(
     domains = people.domains
     sources = Sources(people, domains)
     sights = Sights(people, domains)
-    feed = Feed(people, sources, domains, sights)
+    feed = Feed(people, sources, domains, sights, Flights(people))
     crossing = CrossReference(people, domains, sights)
     demographics = Demographics(people, domains, sights)
     match = Match(people, domains, sights)
