@@ -219,18 +219,23 @@ async def test_a_sources_own_merge_is_undone_by_naming_the_record(pix: Pix) -> N
 
 
 async def test_after_a_merge_no_link_names_the_loser_or_points_at_itself(pix: Pix) -> None:
-    """HAPI #4287, both directions."""
+    """HAPI #4287, in both directions: the possible link was the loser's, or the winner's record's."""
     for place, turned in enumerate((False, True)):
-        number = [nhs_number(6100 + 10 * place), nhs_number(6101 + 10 * place)]
         seed = f"moritz {place}"
-        await fed(pix, COUNCIL, f"61000{place}1", seed, nhs=number[0])
-        await fed(pix, SALFORD, f"61000{place}2", seed, nhs=number[1])
+        first = await fed(pix, COUNCIL, f"61000{place}1", seed, nhs=nhs_number(6100 + 40 * place))
+        second = await fed(pix, SALFORD, f"61000{place}2", seed, nhs=nhs_number(6120 + 40 * place))
         third = await fed(pix, TRUST, f"S610{place}", seed)
+        home = await person(pix, third)
         rows = await pix.near.people.links.many({"record": third, "state": "POSSIBLE"})
-        gone, kept = sorted((r["person"] for r in rows), reverse=turned)
+        persons = {await person(pix, first), await person(pix, second)}
+        assert {r["person"] for r in rows} == persons
+        other = min(persons)
+        gone, kept = (other, home) if turned else (home, other)
         why = {"fromGoldenResourceId": gone, "toGoldenResourceId": kept, **WHY}
         assert (await done(pix, JO, "merge", **why))["outcome"] == ["done"]
         assert await pix.near.people.links.count({"person": gone}) == 0
+        states = await pix.near.people.links.many({"record": third, "person": kept})
+        assert [link["state"] for link in states] == ["MATCH"]
         reviews = await pix.near.people.reviews.many({"persons": gone, "state": "open"})
         assert reviews == []
 
@@ -510,6 +515,9 @@ async def test_a_sealed_identity_is_parted_by_two_guardians_and_joined_by_nobody
 # -- queries ----------------------------------------------------------------------------------------
 
 
+LINK = ("sourceResourceId", "goldenResourceId", "matchResult")
+
+
 async def test_links_are_paged_without_an_offset_and_each_is_told_once(pix: Pix) -> None:
     for n in range(7):
         await fed(
@@ -522,10 +530,14 @@ async def test_links_are_paged_without_an_offset_and_each_is_told_once(pix: Pix)
         answer = read((await get(pix, JO, url)).json())
         links = answer.get("link", [])
         assert len(links) <= 3
-        seen += [link["sourceResourceId"][0] + link["goldenResourceId"][0] for link in links]
+        seen += [" ".join(link[n][0] for n in LINK) for link in links]
         url = answer["next"][0] if "next" in answer else None
         pages += 1
-    assert len(seen) == len(set(seen))
+    assert len(seen) == len(set(seen)), sorted(x for x in seen if seen.count(x) > 1)
+    pairs = [x.rpartition(" ")[0] for x in seen]
+    assert len(pairs) == len(set(pairs)), sorted(
+        x for x in seen if pairs.count(x.rpartition(" ")[0]) > 1
+    )
     everyone = await pix.near.people.links.count({"source": "automatic"})
     assert 7 <= len(seen) <= everyone
 
