@@ -47,11 +47,12 @@ from pix.match import Match
 from pix.messages import Messages
 from pix.near import Neighbour
 from pix.people import DATABASE, People
+from pix.plans import ACTS
 from pix.queue import Queue
 from pix.reviews import Reviews
 from pix.sight import Sights
 from pix.sources import Sources
-from pix.steward import ACTS, Stewarding
+from pix.steward import Stewarding
 from pix.subscriptions import Subscriptions
 from standards import balp, pdqm, pixm, pmir, stewardship
 from standards.outcome import NOT_FOUND, Issue, Refused

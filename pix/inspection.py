@@ -17,6 +17,8 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Literal
 
+from pymongo.asynchronous.client_session import AsyncClientSession
+
 from chassis.call import Call
 from governance.identifiers import Sight
 from governance.stewards import Duty, Stewards
@@ -135,12 +137,12 @@ class Inspection:
             raise Refused(_stale(named, standing(records)))
         return sorted(known, key=lambda r: r.id)
 
-    async def current(self, number: str) -> str:
+    async def current(self, number: str, session: AsyncClientSession | None = None) -> str:
         """Where a person's number leads through redirects; itself when nowhere."""
         seen: set[str] = set()
         while number not in seen:
             seen.add(number)
-            card = await self.people.persons.one({"_id": number}, {"redirect": 1})
+            card = await self.people.persons.one({"_id": number}, {"redirect": 1}, session)
             if card is None or not card["redirect"]:
                 return number
             number = card["redirect"]

@@ -18,8 +18,9 @@ from pix.change import Change
 from pix.inspection import Inspection, Kind, Steward, names
 from pix.operations import Asked, Pair
 from pix.people import DATABASE, People
+from pix.plans import ACTS
 from pix.reviews import KEYS, LEASE, REST, WEIGHTS, Proposal, Reviews
-from pix.steward import ACTS, Stewarding, acting, approval, signature
+from pix.steward import Stewarding, acting, approval, signature
 from standards import stewardship
 from standards.operation import Operation
 from standards.outcome import (
