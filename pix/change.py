@@ -236,6 +236,11 @@ class Change:
         self.fresh.add(person)
         return person
 
+    def match(self, link: Link) -> None:
+        """This is why the record is in its person."""
+        self.links.match(link)
+        self._dirty.add(link.person)
+
     async def settle(self, record: Record, claim: Claim, person: str, link: Link) -> None:
         """The record claims this now, and is this person: its identifiers and what follows from it."""
         await self.read_identifiers({*record.holds, *(h.identifier.key for h in claim.held)})
@@ -249,7 +254,7 @@ class Change:
                 known.record, known.state = record.id, "active"
         record.holds = [h.identifier.key for h in claim.held]
         record.anchor = f"{claim.anchor} {claim.born}" if claim.anchor else ""
-        self.links.match(link)
+        self.match(link)
         self.follow(record)
         self._left(was, person)
         self._dirty |= {was, person}

@@ -401,7 +401,7 @@ async def _join(change: Change, case: Case, decision: Decision) -> None:
             "anchor": case.record.anchor,
         },
     )
-    change.links.match(replace(link, decision=number))
+    change.match(replace(link, decision=number))
 
 
 def _link(
