@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from standards import atna, capability, iua, mhd, mhd_retrieve, pdqm, pixm, pmir
+from standards import atna, capability, iua, mhd, mhd_retrieve, pdqm, pixm, pmir, stewardship
 from standards.rows import Transaction
 
 ROWS: tuple[Transaction, ...] = (
@@ -11,6 +11,7 @@ ROWS: tuple[Transaction, ...] = (
     *pixm.TRANSACTIONS,
     *pdqm.TRANSACTIONS,
     *pmir.TRANSACTIONS,
+    *stewardship.TRANSACTIONS,
     *atna.TRANSACTIONS,
     *iua.TRANSACTIONS,
     capability.METADATA,
