@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from standards import atna, capability, iua, mhd, mhd_retrieve, pdqm, pixm, pmir, stewardship
+from standards import atna, capability, iua, mhd, mhd_retrieve, nrl, pdqm, pixm, pmir, stewardship
 from standards.rows import Transaction
 
 ROWS: tuple[Transaction, ...] = (
     *mhd.TRANSACTIONS,
     *mhd_retrieve.TRANSACTIONS,
+    *nrl.TRANSACTIONS,
     *pixm.TRANSACTIONS,
     *pdqm.TRANSACTIONS,
     *pmir.TRANSACTIONS,

@@ -3,6 +3,7 @@
     ITI-65          provide.py   draft.py and submission.py are its thinking, and pure
     ITI-66, ITI-67  find.py      indexed.py says what resources are found by
     read, history   read.py
+    NRL door        pointers.py  pointer.py is its thinking, and pure
     neighbours      near.py      what the repository asks; neighbours.py: whom the registry asks
 
 Store: documents.py.
@@ -18,6 +19,7 @@ from chassis.call import Route, Service
 from chassis.mongo import Mongo
 from chassis.outbox import Forwarder, Writer
 from chassis.settings import Settings
+from registry import pointers
 from registry.documents import DATABASE, Documents
 from registry.find import Find
 from registry.near import Neighbour
@@ -54,6 +56,7 @@ async def open_service(
                 Route(mhd.DOCUMENT_HISTORY, read.versions),
                 Route(mhd.REFERENCED, near.answer_referenced),
                 Route(mhd.DOCUMENT_OF, near.answer_document_of),
+                *pointers.routes(settings, pack, store, people),
             ),
             near=near,
             ready=mongo.ping,

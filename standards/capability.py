@@ -47,9 +47,14 @@ METADATA = Transaction(
 _CONDITIONAL = {"update": "conditionalUpdate", "delete": "conditionalDelete"}
 
 
-def statement(rows: Iterable[Transaction], *, base: str, auth: str) -> dict[str, Any]:
-    """The CapabilityStatement (JSON-able dict) of a server at `base` whose OAuth lives at `auth`."""
-    every = [r for r in rows if r.surface == "fhir"]
+def statement(
+    rows: Iterable[Transaction], *, base: str, auth: str, door: str = ""
+) -> dict[str, Any]:
+    """The CapabilityStatement (JSON-able dict) of a server at `base` whose OAuth lives at `auth`; of
+    another of its doors when that is named, which claims no IHE actor."""
+    every = [r for r in rows if r.surface == "fhir" and r.door == door]
+    if door:
+        base += door
     whole = [r for r in every if _of_system(r)]
     served = [r for r in every if not _of_system(r)]
     kinds = sorted({r.resource for r in served if r.resource and r.interaction != "transaction"})
@@ -58,14 +63,16 @@ def statement(rows: Iterable[Transaction], *, base: str, auth: str) -> dict[str,
         "documentation": "Every interaction needs a bearer token; every one is audited.",
         "security": _security(auth),
         "resource": [_resource(kind, [r for r in served if r.resource == kind]) for kind in kinds],
-        "interaction": [
-            {"code": "transaction", "documentation": f"{r.code} {r.name}"}
-            for r in served
-            if r.interaction == "transaction"
-        ],
     }
+    transactions = [r for r in served if r.interaction == "transaction"]
+    if transactions:
+        rest["interaction"] = [
+            {"code": "transaction", "documentation": f"{r.code} {r.name}"} for r in transactions
+        ]
     if whole:
         rest["operation"] = [{"name": r.operation, "definition": r.definition} for r in whole]
+    claims: dict[str, Any] = {} if door else {"instantiates": list(INSTANTIATES)}
+    guides: dict[str, Any] = {} if door else {"implementationGuide": list(GUIDES)}
     return {
         "resourceType": "CapabilityStatement",
         "url": f"{base}/metadata",
@@ -75,12 +82,12 @@ def statement(rows: Iterable[Transaction], *, base: str, auth: str) -> dict[str,
         "status": "active",
         "date": "2026-11-24",
         "kind": "instance",
-        "instantiates": list(INSTANTIATES),
+        **claims,
         "software": {"name": "Throughline", "version": VERSION},
         "implementation": {"description": "Throughline", "url": base},
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
-        "implementationGuide": list(GUIDES),
+        **guides,
         "rest": [rest],
     } | _messaging(whole, base)
 
