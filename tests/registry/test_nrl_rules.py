@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -274,3 +276,14 @@ def test_an_own_id_is_the_organisations_or_refused(text: str) -> None:
     fine = all(c.isascii() and (c.isalnum() or c in "-.") for c in text) and 0 < len(text) <= 60
     assert (list(own_id(f"{OURS}-{text}", OURS)) == []) == fine
     assert list(own_id(text.replace(OURS, ""), OURS))
+
+
+def test_the_page_shows_every_rule_and_a_pointer_that_is_taken() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "nrl.md").read_text()
+    pointer = json.loads(page.split("```json")[1].split("```")[0])
+    assert check_structure(pointer) == ()
+    assert checked(pointer, AGREED) == []
+    table = page.split("| Rule |")[1].split("\n\n")[0]
+    assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == [
+        r.name for r in RULES
+    ]
