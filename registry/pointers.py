@@ -185,9 +185,13 @@ class Pointers:
         return True
 
     def _agreed(self, organisation: str) -> Agreed:
-        known, strict = self.pack.value_set("setting"), self.settings.codes != "lenient"
+        strict = self.settings.codes != "lenient"
+        settings, labels = self.pack.value_set("setting"), self.pack.value_set("label")
         return Agreed(
-            organisation, lambda s, c: known.contains(s, c) or not strict, self._number_fault
+            organisation,
+            setting=lambda s, c: settings.contains(s, c) or not strict,
+            label=lambda s, c: labels.contains(s, c) or not strict,
+            number=self._number_fault,
         )
 
     def _number_fault(self, number: str) -> str:

@@ -69,11 +69,12 @@ _OWN_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """What the rules are told: the organisation that asks, which practice settings are known to the
-    community, and what is wrong with an NHS number ("" when nothing is)."""
+    """What the rules are told: the organisation that asks, which practice settings and security labels
+    are known to the community, and what is wrong with an NHS number ("" when nothing is)."""
 
     organisation: str
     setting: Callable[[str, str], bool]
+    label: Callable[[str, str], bool]
     number: Callable[[str], str]
 
 
@@ -309,6 +310,17 @@ def _setting(pointer: Json, agreed: Agreed) -> Iterator[Issue]:
             yield Issue(CODE_INVALID, words, f"{where}.code")
 
 
+def _label(pointer: Json, agreed: Agreed) -> Iterator[Issue]:
+    for number, concept in enumerate(at(pointer, "securityLabel")):
+        for place, coding in enumerate(at(concept, "coding")):
+            if not agreed.label(str(coding.get("system") or ""), str(coding.get("code") or "")):
+                words = (
+                    "This label is not in the community's list, labels.csv; nobody could heed it."
+                )
+                where = f"securityLabel[{number}].coding[{place}].code"
+                yield Issue(CODE_INVALID, words, where)
+
+
 def _asid(pointer: Json, _: Agreed) -> Iterator[Issue]:
     found = [
         (number, related["identifier"])
@@ -357,6 +369,7 @@ RULES: tuple[Rule, ...] = (
     Rule("stability", _stability, "Extension-England-ContentStability"),
     Rule("mechanism", _mechanism, "Extension-England-NRLRetrievalMechanism"),
     Rule("setting", _setting, "England-PracticeSetting"),
+    Rule("label", _label, "decision 0025"),
     Rule("asid", _asid),
     Rule("relates", _relates),
 )

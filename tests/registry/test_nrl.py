@@ -9,6 +9,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from standards.fhir_xml import render
 from standards.r4.check import check_structure
 from tests.makers_mhd import NHS, SNOMED, a_bundle, a_document, concept, publish, related, unique
 from tests.registry.makers_nrl import (
@@ -161,6 +162,39 @@ async def test_a_master_identifier_is_taken_once(producer: httpx.AsyncClient, nu
 async def test_nobody_here_with_this_number_is_unprocessable(producer: httpx.AsyncClient) -> None:
     answer = await post(producer, a_pointer("9449306621"))
     assert (answer.status_code, code(answer)) == (422, "UNPROCESSABLE_ENTITY")
+
+
+async def test_a_number_that_was_merged_into_another_counts_for_its_survivor(
+    producer: httpx.AsyncClient, number: str
+) -> None:
+    merged = await a_number(producer)
+    before = await made(producer, a_pointer(merged))
+    gone = {
+        "resourceType": "Patient",
+        "identifier": [{"system": NHS, "value": merged}],
+        "name": [{"family": "Gone"}],
+        "active": False,
+        "link": [
+            {"type": "replaced-by", "other": {"identifier": {"system": NHS, "value": number}}}
+        ],
+    }
+    asked = {"identifier": f"{NHS}|{merged}"}
+    answer = await producer.put("Patient", params=asked, json=gone, headers=JSON)
+    assert answer.status_code == 200, answer.text
+    after = await made(producer, a_pointer(merged))
+    assert set(await found(producer, number)) == {before, after}
+    assert set(await found(producer, merged)) == {before, after}
+    newest = await made(producer, a_pointer(number, **relating("replaces", before, after)))
+    assert await found(producer, number) == [newest]
+
+
+async def test_xml_is_taken_and_given(producer: httpx.AsyncClient, number: str) -> None:
+    xml = {"Content-Type": "application/fhir+xml", "Accept": "application/fhir+xml"}
+    answer = await producer.post(PRODUCER, content=render(a_pointer(number)), headers=xml)
+    assert answer.status_code == 201, answer.text
+    assert b"RESOURCE_CREATED" in answer.content
+    assert answer.headers["content-type"].startswith("application/fhir+xml")
+    assert len(await found(producer, number)) == 1
 
 
 # -- update and withdraw ----------------------------------------------------------------------------

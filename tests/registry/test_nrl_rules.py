@@ -17,7 +17,7 @@ from standards.nrl import SPINE, coded
 from standards.nrl_rules import ASID, MEDIA, RULES, TYPES, Agreed, checked, own_id
 from standards.outcome import KINDS
 from standards.r4.check import check_structure
-from tests.makers_mhd import SNOMED, concept
+from tests.makers_mhd import CONFIDENTIALITY, SNOMED, concept
 from tests.registry.makers_nrl import (
     CONSUMER,
     OURS,
@@ -34,7 +34,12 @@ from tests.running import Exchange
 
 NUMBER = "9990000069"
 BASE = a_pointer(NUMBER)
-AGREED = Agreed(OURS, lambda _, c: c == "788002001", lambda n: "" if n == NUMBER else "Not one.")
+AGREED = Agreed(
+    OURS,
+    setting=lambda _, c: c == "788002001",
+    label=lambda _, c: c == "V",
+    number=lambda n: "" if n == NUMBER else "Not one.",
+)
 STABLE, DIRECT = BASE["content"][0]["extension"]
 CONTENT = BASE["content"][0]
 HTML = {"contentType": "text/html", "url": "http://provider.example/crisis-team"}
@@ -68,6 +73,7 @@ TAKEN: dict[str, list[dict[str, Any]]] = {
     "stability": [change(BASE, "content.0.extension", [extension("ContentStability", "NRLContentStability", "dynamic")])],
     "mechanism": [change(BASE, "content.0.extension", [STABLE]), change(BASE, "content.0.extension", [DIRECT, STABLE])],
     "setting": [BASE],
+    "label": [BASE | {"securityLabel": [concept(CONFIDENTIALITY, "V")]}],
     "asid": [SSP | {"context": asid("200000000115")}, change(BASE, "context", asid("200000000115"))],
     "relates": [BASE | relating("replaces", f"{OURS}-1", f"{OURS}-2")],
 }  # fmt: skip
@@ -137,6 +143,10 @@ REFUSED: dict[str, list[tuple[str, Any, str]]] = {
         ("context", None, "INVALID_RESOURCE"),
         ("context.practiceSetting", concept("urn:x", "788002001"), "INVALID_CODE_SYSTEM"),
         ("context.practiceSetting", concept(SNOMED, "1"), "INVALID_CODE_VALUE"),
+    ],
+    "label": [
+        ("securityLabel", [concept(CONFIDENTIALITY, "V"), concept(CONFIDENTIALITY, "Z")], "INVALID_CODE_VALUE"),
+        ("securityLabel", [concept("urn:x", "secret")], "INVALID_CODE_VALUE"),
     ],
     "asid": [
         ("content.0.attachment.url", "ssp://provider.example/plan/1", "INVALID_RESOURCE"),
