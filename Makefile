@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo serve test test-faults soak check fix bench docs lock clean
+.PHONY: help setup demo serve test test-faults soak check fix bench bench-identity docs lock clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ fix: setup ## What `check` can mend by itself
 
 bench: setup ## Measure against the ceilings of this machine and write benchmarks/results/
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-identity: setup ## Measure how well records are put together (ARGS="--seed 8 --splink", "--febrl", "--over http")
+	$(BIN)/python -m benchmarks.identity $(ARGS)
 
 docs: setup ## Rewrite the reference pages that are made from rows
 	$(BIN)/python tools/check_docs.py --write
