@@ -35,6 +35,8 @@ clients = typer.Typer(
     help="Register, list and end the back-end systems that may call.", no_args_is_help=True
 )
 app.add_typer(clients, name="clients")
+people = typer.Typer(help="Keep the register of people.", no_args_is_help=True)
+app.add_typer(people, name="people")
 
 NEAR = ("data", "mongodb", "database_prefix")
 
@@ -190,3 +192,16 @@ def keygen(
     from exchange import clients as stories
 
     stories.keygen(out, alg)
+
+
+@people.command("rebuild", epilog=EXITS)
+@with_settings(*NEAR, "affinity", "public_url")
+def rebuild(settings: Settings) -> None:
+    """Make everything that is derived about people anew, from what was said and decided.
+
+    Identifiers, persons, profiles, postings and frequencies follow from records, links and the
+    decisions of stewards. On a consistent store nothing changes. Nothing may be fed meanwhile.
+    """
+    from exchange import people as stories
+
+    raise typer.Exit(stories.rebuild(settings, Console(stderr=True, highlight=False)))

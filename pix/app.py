@@ -49,6 +49,13 @@ _INDEXES = (
 )
 
 
+async def prepared(settings: Settings, mongo: Mongo, pack: Pack) -> People:
+    """The People store with its collections and indexes, for the service and for the command line."""
+    people = People(mongo, Domains(pack, settings.fhir_base))
+    await people.prepare(_INDEXES)
+    return people
+
+
 @asynccontextmanager
 async def open_service(
     settings: Settings, mongo: Mongo, pack: Pack, *, audit: Writer
@@ -57,9 +64,8 @@ async def open_service(
 
     `pack` says which identifier domains exist; `audit` makes AuditEvents durable.
     """
-    domains = Domains(pack, settings.fhir_base)
-    people = People(mongo, domains)
-    await people.prepare(_INDEXES)
+    people = await prepared(settings, mongo, pack)
+    domains = people.domains
     sources = Sources(people, domains)
     feed = Feed(people, sources, domains)
     crossing = CrossReference(people, domains)

@@ -165,7 +165,7 @@ class People:
             _some("root"), _some("into"), *search_indexes,
         )  # fmt: skip
         await self.history.ensure(IndexModel([("of", 1), ("v", -1)]))
-        await self.persons.ensure(IndexModel([("keys", ASCENDING)]))
+        await self.index(self.persons, "persons")
         await self.links.ensure(
             IndexModel(
                 [("record", 1)],
@@ -217,6 +217,11 @@ class People:
             if errors[0].get("code") == 11000:
                 raise DuplicateKeyError("made by another writer", 11000) from fault
             raise
+
+    async def index(self, table: Table, name: str) -> None:
+        """The indexes of a derived collection, on it or on the one that will take its place."""
+        if name == "persons":
+            await table.ensure(IndexModel([("keys", ASCENDING)]))
 
     async def record(self, id_: str, session: AsyncClientSession | None = None) -> Record | None:
         """The record with this logical id, whatever its state."""
