@@ -21,6 +21,7 @@ from pix.identifiers import Domains, Identifier, token
 from pix.people import People
 from standards import pdqm, pixm
 from standards.outcome import (
+    BUSY,
     CODE_INVALID,
     INVALID,
     NOT_FOUND,
@@ -61,7 +62,7 @@ class CrossReference:
         card = await self.cards.get(key) if key else None
         found = card.found(key) if card else None
         if card is None or found is None:
-            raise _refused(NOT_FOUND, pixm.SOURCE_UNKNOWN, 404)
+            raise await self._unknown(key)
         if found.state == "subsumed":
             return Answer(200, EMPTY)
         call.account.patients.append(f"Patient/{found.record}")
@@ -69,6 +70,14 @@ class CrossReference:
         if call.permit.narrow:
             told = await self._within_permit(call, card, found)
         return Answer(200, self._parameters(call.base, question, found, told))
+
+    async def _unknown(self, key: str) -> Refused:
+        """Nobody is known by this key; while a file of people is being loaded that may not be said of
+        those in it, for whom their others have not been looked for yet (503)."""
+        if key and await self.people.loaded.one({"_id": key}, {"_id": 1}):
+            words = "This record was loaded and is not linked yet; ask again when that is done."
+            return Refused(Issue(BUSY, words, "sourceIdentifier"), headers={"Retry-After": "60"})
+        return _refused(NOT_FOUND, pixm.SOURCE_UNKNOWN, 404)
 
     def _question(self, call: Call) -> Question:
         said = [*call.query, *_of_body(call)]
