@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, cast
 
 _BOM = b"\xef\xbb\xbf"
 _BLOCK = 1 << 20
@@ -92,13 +92,15 @@ def _unreadable(path: Path, fault: Exception) -> str:
     return f"{path.name} cannot be read: {getattr(fault, 'strerror', None) or fault}."
 
 
+def _unpacking(bare: IO[bytes], source: Source) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=bare)) if source.packed else bare
+
+
 def lines(source: Source, after: int = 0, number: int = 0) -> Iterator[Line]:
     """The lines behind a place, of which `number` came before. A byte-order mark is no part of the
     first. Raises `FileFault` when the file cannot be read on."""
-    opened: IO[bytes]
     try:
-        opened = gzip.open(source.path, "rb") if source.packed else source.path.open("rb")  # type: ignore[assignment]
-        with opened as file:
+        with source.path.open("rb") as bare, _unpacking(bare, source) as file:
             file.seek(after)
             while text := file.readline(LONGEST + 1):
                 number, after = number + 1, after + len(text)

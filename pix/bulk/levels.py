@@ -291,7 +291,7 @@ def scored(model: Model, people: int, source: str) -> str:
         f"CASE WHEN shared <= {limit.strangers} THEN shared ELSE least(shared, {cap}) END"
     )
     return (
-        f"SELECT *, own + {home} - {prior!r} AS plain, own + rare + {home} - {prior!r} AS most "
+        f"SELECT *, own + {home} - {prior!r} AS plain, own + rare + {home} - {prior!r} AS most "  # noqa: S608
         f"FROM (SELECT *, {own} AS own, {name} AS rare, {shared} AS shared FROM {source})"
     )
 

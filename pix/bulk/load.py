@@ -158,7 +158,7 @@ async def _take(
 ) -> None:
     keys = {f"{a.system}|{a.value}" for a in judged.admitted}
     known = await store.known(keys) if keys else set()
-    counts = dict.fromkeys(("revised", "unchanged", "refused"), 0)
+    counts = dict.fromkeys(("revised", "unchanged"), 0)
     refused = list(judged.rejected)
     for one in judged.admitted:
         if f"{one.system}|{one.value}" in known and not one.merge:
@@ -220,7 +220,7 @@ class _Rejects:
             if there < self.length:
                 raise FileFault(
                     f"{self.path} held what was refused before the interruption, and it is gone or "
-                    "shorter now. Put it back, or name another load by loading a copy of the file."
+                    "shorter now. Put it back and run the same command again."
                 )
             self.file = self.path.open("ab")
             self.file.truncate(self.length)
