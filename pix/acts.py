@@ -150,7 +150,9 @@ async def merge(
     if record.state == "subsumed":
         change.tell("revised", record)  # told again in other words: the merge itself stands
         return Outcome("revised", record)
+    stood, held = survivor.person, await _link_of(change, survivor)
     await change.subsume(record, survivor)
+    await linking.reconsider(change, survivor)
     change.decide(
         "merge",
         [record.id, survivor.id],
@@ -164,6 +166,9 @@ async def merge(
             "version": before["v"] if before else 0,
             "person": before["person"] if before else "",
             "link": linked,
+            "stood": stood,
+            "went": survivor.person,
+            "held": held,
         },
     )
     change.tell("merged", record)

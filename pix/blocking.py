@@ -16,6 +16,8 @@ from pix.traits import Name, Traits
 
 # How many keys one record has at most, and how many persons one key holds before it splits.
 MOST_KEYS, FULL, QUARANTINE = 16, 200, 10
+# Seals under which the new identity goes on being treated, so that its own records belong together.
+REJOINED = ("ADOPTION", "GRA")
 
 
 class Key(NamedTuple):
@@ -30,10 +32,18 @@ class Key(NamedTuple):
 
 
 def keys(traits: Traits) -> tuple[Key, ...]:
-    """The keys of a record, the most telling first, at most `MOST_KEYS`; none for a sealed identity,
-    which is no one's candidate (domain digest §1.6 P1–P3)."""
+    """The keys of a record, the most telling first, at most `MOST_KEYS`.
+
+    A sealed identity is no one's candidate (domain digest §1.6 P1–P3): it has no key but its own
+    verified NHS number, by which the records of that identity find each other and nobody else finds
+    them; a protected witness has none.
+    """
     if traits.sealed:
-        return ()
+        return tuple(
+            Key(f"n|nhs|{n.value}", strong=True)
+            for n in traits.numbers
+            if n.domain == "nhs" and n.verified and traits.sealed in REJOINED
+        )
     found: dict[str, Key] = {}
     for key in _all(traits):
         found.setdefault(key.text, key)
@@ -95,6 +105,13 @@ def _by_place(t: Traits) -> Iterator[Key]:
 
 def _by_year(t: Traits) -> Iterator[Key]:
     """Birth year with the beginnings of two names, for those of whom little else is known."""
+    for name in t.names[:2]:
+        if t.born and name.given and name.family:
+            first, last = sorted((sound(name.given), sound(name.family[-1])))
+            if len(t.born[0]) == 10 and not t.born[0].endswith("-01-01"):
+                # Day and month with both names: for a year that was written wrongly.
+                text = f"dm|{t.born[0][5:]}|{first}|{last}"
+                yield Key(text, finer=_finer(text, t, _areas(t)))
     for name in t.names[:1]:
         if t.born and name.given and name.family:
             first, last = sorted((sound(name.given)[:2], sound(name.family[-1])[:3]))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 
 from pix.blocking import Key
-from pix.profiles import Portrait, Posting, keys_of, places, reached, texts
+from pix.profiles import Portrait, Posting, places, reached, texts
 
 if TYPE_CHECKING:
     from pymongo.asynchronous.client_session import AsyncClientSession
@@ -87,16 +87,15 @@ class Finding:
 
     async def post(self, drawn: Mapping[str, Portrait]) -> list[Write]:
         """The writes that bring the postings from the stored portraits to these."""
-        gone, come = {}, {}
+        gone: dict[str, frozenset[Key]] = {}
+        come: dict[str, frozenset[Key]] = {}
         for person, new in drawn.items():
             old = self.portraits.get(person) or Portrait(person)
-            before, now = _traits(old), _traits(new)
-            gained = {k for t in now - before for k in keys_of(t)}
-            lost = {k for t in before - now for k in keys_of(t)}
-            if lost:
-                still = {k for t in now for k in keys_of(t)}
-                gone[person], gained = lost - still, gained | still
-            come[person] = gained
+            if new.grown_from(old):
+                come[person] = new.keys_beyond(old)
+            else:
+                come[person] = new.posted()
+                gone[person] = old.posted() - come[person]
         every = [k for ks in (*gone.values(), *come.values()) for k in ks]
         await self.read_postings(texts(every))
         for person, lost in gone.items():
@@ -135,8 +134,7 @@ class Finding:
         finer = {
             p: {
                 text
-                for traits in _traits(drawn.get(p) or self.portraits.get(p) or Portrait(p))
-                for one in keys_of(traits)
+                for one in (drawn.get(p) or self.portraits.get(p) or Portrait(p)).posted()
                 if one.text == posting.key
                 for text in one.finer
             }
@@ -169,7 +167,3 @@ class Finding:
                 change: Doc = {"$push": {"p": {"$each": added}}, "$inc": {"n": len(added)}}
                 made.append(UpdateOne({"_id": text}, change))
         return made
-
-
-def _traits(portrait: Portrait) -> set[bytes]:
-    return {m.traits for m in portrait.members}

@@ -74,9 +74,10 @@ _NAME_LEVELS = (
     Level("initial", "the surname agrees; one has only an initial, which fits", 0, 1),
     Level("no_given", "the surname agrees; a given name is missing", 0, 1),
     Level("no_family", "the given name agrees; a surname is missing", 1, 0),
-    Level("tokens", "two or more parts of the names agree in other places", 0.5, 0.5),
+    Level("tokens", "all parts of the shorter name stand in the other, in other places", 0.5, 0.5),
     Level("given_only", "only the given name agrees", 1, 0),
     Level("given_only_near", "only the given name is like the other's", 1, 0),
+    Level("tokens_some", "some parts of the names agree, and each has others of its own", 0, 0.5),
     Level("family_only", "only the surname agrees", 0, 1),
     Level("family_only_near", "only the surname is like the other's", 0, 0.5),
     Level("other", "the names differ"),
@@ -104,8 +105,13 @@ def names_alike(x: Name, y: Name) -> Look:
             return swapped
         if level >= NAME["initial"] and (given == _OTHER or family in (_OTHER, _SOUND)):
             shared = _shared(x, y)
-            if len(shared) >= 2 and level > NAME["tokens"]:
-                return Look(NAME["tokens"], x, y, shared[0], shared[1])
+            if len(shared) >= 2:
+                # Brothers share their fathers' names, and a double surname is one name: only when
+                # the shorter name is wholly in the other is it the same person's.
+                whole = len(shared) == min(len(_tokens(x)), len(_tokens(y)))
+                other = NAME["tokens" if whole and _called(x, y) else "tokens_some"]
+                if level > other:
+                    return Look(other, x, y, shared[0], shared[1])
     return Look(level, x, y, g, f)
 
 
@@ -229,14 +235,29 @@ def _shared(x: Name, y: Name) -> list[tuple[str, str]]:
     return found
 
 
+def _called(x: Name, y: Name) -> bool:
+    """Whether one's given name stands anywhere in the other's."""
+    return any(
+        len(one.given) > 1 and any(likeness(one.given, t) >= _NEAR for t in _tokens(other))
+        for one, other in ((x, y), (y, x))
+    )
+
+
 def _tokens(name: Name) -> list[str]:
     return [t for t in (name.given, *name.middle, *name.family) if len(t) > 1]
 
 
 def _name(a: Traits, b: Traits) -> Look:
+    # Once both sides have a given name somewhere, a name without one says nothing more: else the
+    # unnamed baby's record would speak for its named twin.
+    both = any(n.given for n in a.names) and any(n.given for n in b.names)
     best = NOTHING
     for x in a.names:
+        if both and not x.given:
+            continue
         for y in b.names:
+            if both and not y.given:
+                continue
             found = names_alike(x, y)
             if best.level < 0 or found.level < best.level:
                 best = found

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chassis.mongo import Doc
-from pix import claims, joining
+from pix import claims, joining, showing
 from pix.blocking import Key
 from pix.change import Change, person_number
 from pix.claims import Claim
@@ -56,6 +56,11 @@ class Case:
     included: set[str] = field(default_factory=set)
 
     @property
+    def elsewhere(self) -> set[str]:
+        """The persons that people tied it to, other than its own."""
+        return self.included - self.excluded - {self.own}
+
+    @property
     def traits(self) -> Traits:
         """What is compared."""
         return opened(self.said)
@@ -68,15 +73,46 @@ async def place(change: Change, record: Record, patient: Mapping[str, Any]) -> N
         return await _settle(change, case, case.own, None)
     change.traits[record.id] = case.said
     await change.read_portraits([case.own])
-    if case.mates:
+    if case.own and case.traits.sealed and not (case.before and opened(case.before).sealed):
+        change.links.hide(case.own)
+    if not case.mates:
+        return await _search(change, case, case.own or change.begin(person_number()))
+    if not await _ordered(change, case):
         verdict = _holds(change, case)
         if isinstance(verdict, Stay):
             await _stay(change, case, verdict)
         else:
             await _leave(change, case, verdict)
+    return await part(change, case.own)
+
+
+async def reconsider(change: Change, record: Record) -> None:
+    """What people decided about records that were merged into this one counts for it from now on."""
+    case = await _case(change, record, showing.opened(record.own))
+    if case.mates and await _ordered(change, case):
         await part(change, case.own)
-        return None
-    return await _search(change, case, case.own or change.begin(person_number()))
+    elif case.elsewhere:
+        await _search(change, case, case.own)
+
+
+async def _ordered(change: Change, case: Case) -> bool:
+    """Whether people's decisions alone say where a record belongs that has others with it: not here,
+    or with somebody elsewhere too."""
+    if case.own in case.excluded:
+        await _leave(change, case, Leave(0, (), "A person said that they are two."))
+        return True
+    if not case.elsewhere:
+        return False
+    if case.own not in case.included:
+        await _leave(change, case, Leave(0, (), "A person said whose record it is."))
+        return True
+    await _settle(change, case, case.own, None)
+    apart = await _apart(change, {case.own, *case.elsewhere})
+    one = {p for p in case.elsewhere if _pair(p, case.own) not in apart}
+    if one:
+        words = "A person tied it to both."
+        await unite(change, {case.own, *one}, case.record, None, words)
+    return True
 
 
 # -- what is known before -----------------------------------------------------------------------------
@@ -167,7 +203,7 @@ async def _widen(change: Change, case: Case, found: Sequence[Profile]) -> None:
     decision = await _decided(change, case, [own, *found])
     one = {decision.person, *decision.merged} if decision.kind == "bridge" else set()
     anchored = [p for p in found if p.person in _anchored(change, case)]
-    free = [p for p in anchored if _vetoless(change, case, p) and _agree(change, own, p)]
+    free = [p for p in anchored if _vetoless(change, case, p) and _agree(change, case, own, p)]
     same = (one if case.own in one else {p.person for p in free}) - {case.own}
     apart = await _apart(change, {case.own, *same})
     united = {p for p in same if _pair(p, case.own) not in apart}
@@ -202,8 +238,8 @@ async def part(change: Change, person: str) -> None:
     keeps the person, and so do records that are in no portrait.
     """
     mates = change.members(person)
-    if len(mates) < 2:
-        return
+    if len(mates) < 2 or any(opened(change.says(r)).sealed for r in mates):
+        return  # records of a sealed identity hold together by its number, each by itself
     people, now = change.people, _drawn(change, person, mates)
     frequencies, today = people.counted.current, change.now.date()
     parts = valid(now, people.model, frequencies, today=today)
@@ -225,8 +261,7 @@ async def part(change: Change, person: str) -> None:
 def _drawn(change: Change, person: str, mates: Sequence[Record]) -> Profile:
     """The person as it is now, before anything is written."""
     said = [Said(r.id, change.says(r), None) for r in mates]
-    unsealed = [s for s in said if not opened(s.traits).sealed]
-    return drawn(person, unsealed).profile(change.people.model.thresholds.join)
+    return drawn(person, said).profile(change.people.model.thresholds.join)
 
 
 # -- searching ----------------------------------------------------------------------------------------
@@ -322,9 +357,8 @@ def _vetoless(change: Change, case: Case, profile: Profile) -> bool:
     return rival is not None and not rival.vetoes
 
 
-def _agree(change: Change, one: Profile, other: Profile) -> bool:
-    people = change.people
-    return compatible(one, other, people.model, people.counted.current, change.now.date())
+def _agree(change: Change, case: Case, one: Profile, other: Profile) -> bool:
+    return compatible(one, other, change.now.date(), case.traits)
 
 
 def _rivals(decision: Decision) -> tuple[Rival, ...]:

@@ -181,6 +181,7 @@ class Links:
         self._others: list[Write] = []
         self._edges: dict[Side, list[Write]] = {"exclusions": [], "inclusions": []}
         self._explanations: list[Doc] = []
+        self._hidden: list[Write] = []
         self._reviews: list[Review] = []
         self._closing: list[Write] = []
 
@@ -252,6 +253,13 @@ class Links:
         where = {"records": record, "state": "open", "type": {"$ne": "number"}}
         self._closing.append(UpdateMany(where, {"$set": {"state": "gone"}}))
 
+    def hide(self, person: str) -> None:
+        """The person is sealed from now on: no question may name it."""
+        self._others.append(DeleteMany({"person": person, "state": "POSSIBLE"}))
+        where = {"persons": person, "state": "open"}
+        self._closing.append(UpdateMany(where, {"$set": {"state": "gone"}}))
+        self._hidden.append(DeleteMany({"person": person, "kind": "review"}))
+
     def answered(self, records: Collection[str], persons: Collection[str], decision: str) -> None:
         """People have decided what was asked about these records and persons."""
         where = {
@@ -312,7 +320,9 @@ class Links:
         await people.bulk(people.links, [*self._others, *self._matching()], session)
         for side in ("exclusions", "inclusions"):
             await people.bulk(self._table(side), self._edges[side], session)
-        await people.bulk(people.explanations, [InsertOne(e) for e in self._explanations], session)
+        await people.bulk(
+            people.explanations, [*self._hidden, *map(InsertOne, self._explanations)], session
+        )
         await people.bulk(people.reviews, [*self._closing, *self._asking()], session)
 
     def _matching(self) -> Iterable[Write]:

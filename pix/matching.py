@@ -10,12 +10,14 @@ exclusions beat their inclusions; both beat vetoes; vetoes beat weights (decisio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
+from functools import cached_property
 from math import log2
 from typing import Literal
 
+from pix.blocking import REJOINED
 from pix.likening import (
     ASPECTS,
     BORN,
@@ -27,9 +29,8 @@ from pix.likening import (
     looks,
     personal_agrees,
 )
-from pix.model import Frequencies, Model
-from pix.names import Likeness, likeness
-from pix.traits import Address, Name, Number, Traits
+from pix.model import Frequencies, Model, Thresholds
+from pix.traits import Address, Name, Number, Traits, gathered
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,19 @@ class Member:
     firm: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Profile:
     """What is scored: a person, not a record."""
 
     person: str
     members: tuple[Member, ...]
+
+    @cached_property
+    def traits(self) -> Traits:
+        """All that the person's records say together, those that hold to it firmly. A record is laid
+        beside all of it at once: the name may agree with one record, the address with another."""
+        firm = [m.traits for m in self.members if m.firm]
+        return gathered(firm or [m.traits for m in self.members])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +111,9 @@ class Rival:
 class Decision:
     """What becomes of a record. `person` is whom it joins, or for a review the likeliest; "" for new.
     `merged` are the persons that a bridge makes one with `person`. `others` are further persons
-    that it might be: each becomes a possible link and a question. `reason` says why, in words."""
+    that it might be: each becomes a possible link and a question. `parted` are records that this one
+    shows to be in the wrong person: they leave it and go where this record goes, unless people
+    tied them there. `reason` says why, in words."""
 
     kind: Literal["join", "bridge", "review", "new"]
     person: str
@@ -113,6 +123,7 @@ class Decision:
     others: tuple[Rival, ...] = ()
     merged: tuple[str, ...] = ()
     reason: str = ""
+    parted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,42 +166,93 @@ def decide(
     chosen = sorted(set(included) - set(excluded))
     if chosen:
         return _included(record, chosen, known, model, frequencies, today, apart)
+    hidden = sorted(p.person for p in known if rejoins(record, p))
+    if hidden:
+        return _sealed_join(hidden, record.sealed)
     if record.sealed:
         return _new("The identity is sealed: it is no one's candidate.")
     limit = model.thresholds
     rivals = [r for p in known if (r := score(record, p, model, frequencies, today)) is not None]
     rivals.sort(key=lambda r: (-r.weight, r.person))
-    free = [r for r in rivals if not r.vetoes and r.weight >= limit.join]
-    if not free:
-        return _asked(rivals, limit.review)
-    best = free[0]
-    rest = tuple(r for r in rivals if r is not best and r.weight >= limit.review)
-    if len(free) == 1:
-        runner = next((r.weight for r in rivals if r is not best and not r.vetoes), None)
-        margin = best.weight - runner if runner is not None else best.weight
-        if margin >= limit.margin:
-            asked = tuple(r for r in rest if not r.vetoes)
-            return Decision("join", best.person, best.weight, margin, best.comparison, asked)
-        return Decision(
-            "review", best.person, best.weight, margin, best.comparison, (best, *rest),
-            reason="Another person fits nearly as well.",
-        )  # fmt: skip
+    free = [r for r in rivals if not r.vetoes]
     by_person = {p.person: p for p in known}
-    merged = _bridged(free, by_person, model, frequencies, today, apart)
-    left = [r for r in free[1:] if r.person not in merged]
-    margin = best.weight - (left[0].weight if left else 0)
-    if left and margin < limit.margin:
+    parted = tuple(
+        sorted(
+            one
+            for r in rivals
+            if any(v.id == "nhs" for v in r.vetoes)
+            for one in misplaced(record, by_person[r.person], model, frequencies, today)
+        )
+    )
+    if parted and (not free or free[0].weight < limit.join):
+        return replace(
+            _new("It shows that records of another were taken for this person's."), parted=parted
+        )
+    if not free or free[0].weight < limit.join:
+        return _asked(rivals, limit)
+    best = free[0]
+    merged = _bridged(record, best, free[1:], by_person, limit.bridge, today=today, apart=apart)
+    left = tuple(r for r in free[1:] if r.person not in merged)
+    margin = best.weight - left[0].weight if left else best.weight
+    if margin < limit.margin and not (left and _better_named(best, left[0])):
         return Decision(
-            "review", best.person, best.weight, margin, best.comparison, (best, *rest),
-            reason="Two persons fit alike, and they cannot be one.",
+            "review", best.person, best.weight, margin, best.comparison, (best, *left),
+            reason="Two persons fit nearly alike, and nothing shows that they are one.",
         )  # fmt: skip
-    others = tuple(r for r in rest if r.person not in merged and not r.vetoes)
     if merged:
         return Decision(
-            "bridge", best.person, best.weight, margin, best.comparison, others, merged,
-            "It shows that these persons are one.",
+            "bridge", best.person, best.weight, margin, best.comparison, left, merged,
+            "It shows that these persons are one.", parted,
         )  # fmt: skip
-    return Decision("join", best.person, best.weight, margin, best.comparison, others)
+    return Decision("join", best.person, best.weight, margin, best.comparison, left, parted=parted)
+
+
+def _better_named(best: Rival, runner: Rival) -> bool:
+    """Whether the best has the very given name and the runner-up only one like it: twins are often
+    named alike, and then the spelling tells them apart."""
+    return _named(best) in _SAME_GIVEN_IDS and _named(runner) not in _SAME_GIVEN_IDS
+
+
+def _named(rival: Rival) -> str:
+    fields = rival.comparison.fields
+    return fields[0].level if fields and fields[0].name == ASPECTS[0].title else ""
+
+
+def misplaced(
+    record: Traits, profile: Profile, model: Model, frequencies: Frequencies, today: date
+) -> tuple[str, ...]:
+    """The records of a person that belong to this one, whose NHS number is another: a twin of like
+    name was taken for the person before anybody's number was known. They fit the record in the very
+    given name, and nothing but a likeness of names holds them where they are."""
+    own: list[Member] = []
+    rest: list[Member] = []
+    for member in profile.members:
+        seen = looks(record, member.traits)
+        fits = (
+            seen[0].level in _SAME_GIVEN
+            and weigh(seen, model, frequencies) >= model.thresholds.join
+        )
+        (own if fits and not vetoes(record, member.traits, seen, today) else rest).append(member)
+    if not own or not rest:
+        return ()
+    others = gathered([m.traits for m in rest])
+    if _level(looks(record, others), "nhs") not in (2, 3):
+        return ()
+    for member in own:
+        seen = looks(member.traits, others)
+        if seen[0].level in _SAME_GIVEN or personal_agrees(seen):
+            return ()
+    return tuple(sorted(r for m in own for r in m.records))
+
+
+def _sealed_join(hidden: Sequence[str], seal: str) -> Decision:
+    """A sealed identity's own record: it joins where it alone belongs, and no comparison is kept that
+    somebody could read."""
+    if len(hidden) > 1:
+        return _new(f"More than one sealed identity has this number ({seal or 'unlabelled'}).")
+    return Decision(
+        "join", hidden[0], 0, 0, None, reason="The verified number of a sealed identity."
+    )
 
 
 def _new(reason: str, rivals: Sequence[Rival] = ()) -> Decision:
@@ -200,9 +262,12 @@ def _new(reason: str, rivals: Sequence[Rival] = ()) -> Decision:
     )
 
 
-def _asked(rivals: Sequence[Rival], review: float) -> Decision:
-    """Nobody can be joined: a question where someone comes near, else a new person."""
-    asked = tuple(r for r in rivals if r.weight >= review and _doubtful(r))
+def _asked(rivals: Sequence[Rival], limit: Thresholds) -> Decision:
+    """Nobody can be joined: a question where someone comes near, or would join but for a veto that
+    leaves room for doubt; else a new person."""
+    asked = tuple(
+        r for r in rivals if (r.weight >= limit.join if r.vetoes else True) and _doubtful(r)
+    )
     if not asked:
         return _new("Nobody comes near enough.", rivals)
     best = asked[0]
@@ -243,52 +308,48 @@ def _pair(one: str, other: str) -> tuple[str, str]:
 
 
 def _bridged(
-    free: Sequence[Rival],
-    profiles: dict[str, Profile],
-    model: Model,
-    frequencies: Frequencies,
+    record: Traits,
+    best: Rival,
+    others: Sequence[Rival],
+    profiles: Mapping[str, Profile],
+    limit: float,
+    *,
     today: date,
     apart: Collection[tuple[str, str]],
 ) -> tuple[str, ...]:
     """The persons that become one with the best, when the record shows that they are: it fits all of
-    them well beyond joining, and nothing between their own records speaks against it."""
-    limit = model.thresholds.bridge
-    best = free[0]
+    them well beyond joining, and nothing between them speaks against it that it does not explain."""
     if best.weight < limit:
         return ()
     merged: list[str] = []
-    for rival in free[1:]:
+    for rival in others:
         together = [best.person, *merged]
         if rival.weight < limit or any(_pair(p, rival.person) in apart for p in together):
             continue
-        if all(
-            compatible(profiles[p], profiles[rival.person], model, frequencies, today)
-            for p in together
-        ):
+        if all(compatible(profiles[p], profiles[rival.person], today, record) for p in together):
             merged.append(rival.person)
     return tuple(merged)
 
 
-def compatible(
-    one: Profile, other: Profile, model: Model, frequencies: Frequencies, today: date
-) -> bool:
-    """Whether two persons could be one: their NHS numbers are not disjoint, and their closest records
-    raise no veto."""
-    left, right = _nhs_numbers(one), _nhs_numbers(other)
-    if left and right and left.isdisjoint(right):
+def compatible(one: Profile, other: Profile, today: date, record: Traits | None = None) -> bool:
+    """Whether two persons could be one: their NHS numbers are not disjoint, and their records
+    together raise no veto but one that `record` explains: who is called by the second name here and
+    by the first there, who had another surname, is told by a record that has both."""
+    left, right = one.traits, other.traits
+    if left.sealed or right.sealed:
         return False
-    best, found = None, None
-    for a in one.members:
-        for b in other.members:
-            seen = looks(a.traits, b.traits)
-            weight = weigh(seen, model, frequencies)
-            if best is None or weight > best:
-                best, found = weight, (a.traits, b.traits, seen)
-    return found is None or not vetoes(*found, today)
-
-
-def _nhs_numbers(profile: Profile) -> set[str]:
-    return {n.value for m in profile.members for n in m.traits.numbers if n.domain == "nhs"}
+    seen = looks(left, right)
+    if _level(seen, "nhs") > 1:
+        return False
+    against = vetoes(left, right, seen, today)
+    if not against:
+        return True
+    if record is None or any(v.id not in _OF_NAMES for v in against):
+        return False
+    return all(
+        given_agrees(found[0]) or personal_agrees(found)
+        for found in (looks(record, left), looks(record, right))
+    )
 
 
 # Scoring -----------------------------------------------------------------------------------------
@@ -297,60 +358,30 @@ def _nhs_numbers(profile: Profile) -> set[str]:
 def score(
     record: Traits, profile: Profile, model: Model, frequencies: Frequencies, today: date
 ) -> Rival | None:
-    """A record against a person: its weight with the closest of that person's records, and the
-    vetoes of that pair and of the cluster. None when it cannot even be asked about."""
-    if any(m.traits.sealed for m in profile.members):
+    """A record against a person: its weight with all that the person's records say together, and
+    every veto. None when it does not even come near enough to be asked about, or is sealed."""
+    if record.sealed or profile.traits.sealed:
         return None
-    floor = model.thresholds.review
-    best, closest, seen = floor, None, None
-    every: list[tuple[Member, tuple[Look, ...], float]] = []
-    for member in profile.members:
-        found = looks(record, member.traits)
-        weight = weigh(found, model, frequencies)
-        every.append((member, found, weight))
-        if weight >= best and (closest is None or weight > best):
-            best, closest, seen = weight, member, found
-    if closest is None or seen is None:
+    seen = looks(record, profile.traits)
+    weight = weigh(seen, model, frequencies)
+    if weight < model.thresholds.review:
         return None
-    own = vetoes(record, closest.traits, seen, today)
-    others = _of_cluster(record, every, closest, today)
-    named = {v.id for v in own}
-    every_veto = (*own, *(v for v in others if v.id not in named))
-    comparison = explain(seen, own, model, frequencies)
-    return Rival(profile.person, best, comparison, every_veto)
+    against = vetoes(record, profile.traits, seen, today)
+    return Rival(profile.person, weight, explain(seen, against, model, frequencies), against)
 
 
-def _of_cluster(
-    record: Traits,
-    every: Sequence[tuple[Member, tuple[Look, ...], float]],
-    closest: Member,
-    today: date,
-) -> tuple[Veto, ...]:
-    """The vetoes of the person's other records. Another NHS number always counts; every other veto
-    only from a record that firmly belongs and is not alone in what it says (digest §4.5)."""
-    found: dict[str, Veto] = {}
-    agreed = any(personal_agrees(seen) for _, seen, _ in every)
-    for member, seen, _ in every:
-        if member is closest:
-            continue
-        for veto in vetoes(record, member.traits, seen, today):
-            told = member.firm and veto.id in _CONFIRMED and _repeated(member, every)
-            if not agreed and (veto.id == "nhs" or told):
-                found.setdefault(veto.id, veto)
-    return tuple(found.values())
-
-
-def _repeated(member: Member, every: Sequence[tuple[Member, tuple[Look, ...], float]]) -> bool:
-    """Whether a second record of the person says the same given name."""
-    if len(member.records) > 1:
-        return True
-    mine = member.traits.names[0].given if member.traits.names else ""
-    return any(
-        other is not member
-        and any(
-            likeness(mine, name.given) >= Likeness.NEAR for name in other.traits.names if name.given
-        )
-        for other, _, _ in every
+def rejoins(record: Traits, profile: Profile) -> bool:
+    """Whether a record belongs to a sealed identity, or a sealed record to this person: only by an
+    equal verified NHS number with birth date and given name, for an adopted child goes on being
+    treated under the new number; a protected witness's records are never joined (digest §1.6)."""
+    seals = {record.sealed, profile.traits.sealed} - {""}
+    if not seals or not seals.issubset(REJOINED):
+        return False
+    seen = looks(record, profile.traits)
+    return (
+        _level(seen, "nhs") == 0
+        and _level(seen, "born") in _EXACT
+        and (given_agrees(seen[0]) or seen[0].level in (-1, NAME["no_given"]))
     )
 
 
@@ -477,9 +508,11 @@ class _Rule:
 
 
 _EXACT = (BORN["exact"], BORN["exact_vague"])
+_SAME_GIVEN_IDS = ("both", "swapped", "family_near", "family_part", "family_moved")
 _SURNAME_ONLY = (NAME["family_only"], NAME["family_only_near"])
 _FULL_NAME = (NAME["both"], NAME["swapped"])
-_DIFFERS = (NAME["family_only"], NAME["family_only_near"], NAME["other"])
+_DIFFERS = (NAME["tokens_some"], *_SURNAME_ONLY, NAME["other"])
+_SAME_GIVEN = tuple(NAME[i] for i in _SAME_GIVEN_IDS)
 _GIVEN_ONLY = (NAME["given_only"], NAME["given_only_near"])
 
 
@@ -507,15 +540,19 @@ def _strong(found: Sequence[Look]) -> bool:
     )
 
 
-def _twins(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
+def _twins(a: Traits, b: Traits, found: Sequence[Look], _today: date) -> bool:
+    """Another given name, or a like one with another sex or another place in the birth."""
     if _level(found, "born") not in _EXACT or personal_agrees(found):
         return False
+    if a.order.isdigit() and b.order.isdigit() and a.order != b.order:
+        return True
     name = found[0]
-    if name.level not in _DIFFERS or not _both_given(name):
-        return False
-    return name.level in _SURNAME_ONLY or any(
+    home = any(
         found[p].level == 0 or (p == PLACE["address"] and found[p].level == 1) for p in HOUSEHOLD
     )
+    if name.level not in _DIFFERS:
+        return _level(found, "sex") == 1 and name.level not in _SAME_GIVEN and home
+    return _both_given(name) and (name.level in _SURNAME_ONLY or home)
 
 
 def _both_given(look: Look) -> bool:
@@ -538,6 +575,12 @@ def _childs_surname(a: Traits, b: Traits, found: Sequence[Look], today: date) ->
 
 def _under_age(born: str, today: date) -> bool:
     return f"{int(born[:4]) + 18:04d}{born[4:]}" > today.isoformat()
+
+
+def _siblings(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
+    if _level(found, "born") not in (BORN["year"], BORN["near"]) or personal_agrees(found):
+        return False
+    return found[0].level not in _FULL_NAME
 
 
 def _surname_alone(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
@@ -575,6 +618,8 @@ _RULES = (
                "matching digest §4.5; domain digest §1.5"), _twins),
     _Rule(Veto("generations", "Born more than two years apart: perhaps parent and child",
                "matching digest §4.5"), _generations),
+    _Rule(Veto("siblings", "The birth dates differ in more than a slip, and the names are not the same",
+               "matching digest §4.4"), _siblings),
     _Rule(Veto("child", "A child of whom only the given name agrees", "matching digest §4.5"),
           _childs_surname),
     _Rule(Veto("surname", "The given name does not agree, nor does the birth date", "matching digest §4.5"),
@@ -584,9 +629,9 @@ _RULES = (
     _Rule(Veto("number_alone", "A number agrees, but neither name nor birth date does",
                "matching digest §4.5, §6.4"), _number_alone),
 )  # fmt: skip
-# Vetoes that leave nothing to ask, and those that other records of the person may raise.
-_PLAIN = frozenset({"sealed", "twin", "generations", "surname"})
-_CONFIRMED = frozenset({"twin", "number", "generations"})
+# Vetoes that leave nothing to ask, and those that a record with both names explains.
+_PLAIN = frozenset({"sealed", "twin", "generations", "siblings", "surname"})
+_OF_NAMES = frozenset({"twin", "child", "surname", "unnamed"})
 
 
 def vetoes(a: Traits, b: Traits, found: Sequence[Look], today: date) -> tuple[Veto, ...]:
@@ -616,23 +661,16 @@ def holds(
         return Leave(0, (), "A person said that they are two.")
     if included or not rest.members:
         return Stay(0)
-    if record.sealed or any(m.traits.sealed for m in rest.members):
-        return Leave(0, (_RULES[0].veto,), _RULES[0].veto.words)
-    low = model.thresholds.fracture
-    best: tuple[float, Traits, tuple[Look, ...]] | None = None
-    every = []
-    for member in rest.members:
-        seen = looks(record, member.traits)
-        weight = weigh(seen, model, frequencies)
-        every.append((member, seen, weight))
-        if best is None or weight > best[0]:
-            best, closest = (weight, member.traits, seen), member
-    assert best is not None  # noqa: S101 - there is at least one member
-    weight, traits, seen = best
-    against = (*vetoes(record, traits, seen, today), *_of_cluster(record, every, closest, today))
+    if record.sealed or rest.traits.sealed:
+        return (
+            Stay(0) if rejoins(record, rest) else Leave(0, (_RULES[0].veto,), _RULES[0].veto.words)
+        )
+    seen = looks(record, rest.traits)
+    weight = weigh(seen, model, frequencies)
+    against = vetoes(record, rest.traits, seen, today)
     if against:
-        return Leave(weight, against, "; ".join(dict.fromkeys(v.words for v in against)))
-    if weight < low:
+        return Leave(weight, against, "; ".join(v.words for v in against))
+    if weight < model.thresholds.fracture:
         return Leave(weight, (), "Too little agrees with the other records of this person.")
     return Stay(weight)
 

@@ -6,7 +6,8 @@ PURE.
 
 A *portrait* is a function of the records of its person: each distinct set of traits once, with the
 records that say it and the weights by which they are joined; at most 32 of them, the best joined
-ones, so that scoring stays flat however often a record is sent. Sealed records are in no portrait.
+ones, so that scoring stays flat however often a record is sent. Where one record is sealed the whole
+person is, and is posted under nothing but what a sealed identity may be found by.
 
 A *posting* is one blocking key and the persons under it. At its cap it is *full* and holds nobody:
 its finer keys take over. A number that more persons share than can share it by right is *full*
@@ -20,6 +21,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from pix.blocking import FULL, QUARANTINE, Key, keys
 from pix.matching import Member, Profile
@@ -84,6 +87,29 @@ class Portrait:
             "f": sorted(tallied(opened(m.traits) for m in self.members)),
         }
 
+    def posted(self) -> frozenset[Key]:
+        """The keys under which the person is posted."""
+        seal = self.seal
+        return frozenset(k for m in self.members for k in keys_of(m.traits, seal))
+
+    def grown_from(self, old: Portrait) -> bool:
+        """Whether everything that stood in an earlier portrait still does."""
+        return self.seal == old.seal and self._traits >= old._traits
+
+    def keys_beyond(self, old: Portrait) -> frozenset[Key]:
+        """The keys of what an earlier portrait did not say."""
+        seal = self.seal
+        return frozenset(k for t in self._traits - old._traits for k in keys_of(t, seal))
+
+    @property
+    def _traits(self) -> frozenset[bytes]:
+        return frozenset(m.traits for m in self.members)
+
+    @property
+    def seal(self) -> str:
+        """The label under which the person is sealed, "" when it is not."""
+        return min((s for m in self.members if (s := opened(m.traits).sealed)), default="")
+
     def said(self) -> Iterable[Said]:
         """What its records say, record by record."""
         for member in self.members:
@@ -126,9 +152,10 @@ def opened(traits: bytes) -> Traits:
 
 
 @lru_cache(1 << 14)
-def keys_of(traits: bytes) -> tuple[Key, ...]:
-    """The blocking keys of traits as they are kept."""
-    return keys(opened(traits))
+def keys_of(traits: bytes, seal: str = "") -> tuple[Key, ...]:
+    """The blocking keys of traits as they are kept, and of a sealed person when `seal` says so."""
+    said = opened(traits)
+    return keys(replace(said, sealed=seal) if seal else said)
 
 
 def kept(traits: Traits) -> bytes:

@@ -30,7 +30,7 @@ from pix.cards import Card, Member, Told
 from pix.joining import Holder, Known
 from pix.links import Link
 from pix.people import DATABASE, People, Record
-from pix.profiles import Portrait, Posting, Said, drawn, keys_of, opened
+from pix.profiles import Portrait, Posting, Said, drawn
 from standards.outcome import CONFLICT, Issue, Refused
 
 Progress = Callable[[str, int, int], None]
@@ -216,7 +216,7 @@ async def _some(people: People, scratch: _Scratch, links: list[Doc]) -> int:
         records = list(group)
         active = [r for r in records if r.state == "active"]
         said = [Said(r.id, people.says(r.own), edges[r.id]) for r in active]
-        portrait = drawn(number, [s for s in said if not opened(s.traits).sealed])
+        portrait = drawn(number, said)
         if portrait.members:
             profiles.append(portrait.document())
             keys += _keys(portrait)
@@ -243,7 +243,7 @@ async def _corrected(people: People, wrong: list[Record], person: dict[str, str]
 
 
 def _keys(portrait: Portrait) -> Iterator[Doc]:
-    found = {k for m in portrait.members for k in keys_of(m.traits)}
+    found = portrait.posted()
     finer: dict[str, set[str]] = {}
     strong = {}
     for key in found:

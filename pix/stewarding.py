@@ -214,6 +214,7 @@ async def _unmerge_records(change: Change, found: Doc, reason: str) -> str:
         change.touch(survivor)
     record.into = record.root = ""
     change.touch(record)
+    await change.read_records([said["into"]])
     if not said["version"]:  # it was never fed before it was merged
         for child in children:
             child.root = record.id
@@ -234,9 +235,25 @@ async def _unmerge_records(change: Change, found: Doc, reason: str) -> str:
         mates = {r.id for r in change.members(back)}
         others = [r for r in change.members(was) if r.id not in mates]
         _apart(change, [record], others, reason, number)
+    await _survivor_back(change, said)
     change.tell("revised", record)
     change.lock(was, back)
     return number
+
+
+async def _survivor_back(change: Change, said: Doc) -> None:
+    """What people had decided about the replaced record moved its survivor; it goes back too."""
+    survivor = change.records[said["into"]]
+    if (
+        survivor.state != "active"
+        or survivor.person != said["went"]
+        or said["went"] == said["stood"]
+    ):
+        return
+    back = await _back(change, said["stood"], survivor.person, [survivor.id])
+    await change.move([survivor], back)
+    if said["held"]:
+        change.links.match(replace(Link.of(said["held"]), person=back))
 
 
 async def _unmerge_persons(change: Change, found: Doc, reason: str) -> str:

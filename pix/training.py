@@ -13,7 +13,7 @@ from itertools import combinations
 from random import Random
 from typing import Any
 
-from pix.likening import ASPECTS, levels
+from pix.likening import ASPECTS, levels, names_alike
 from pix.model import tallied
 from pix.traits import Traits
 
@@ -28,6 +28,13 @@ CHANCE: Mapping[tuple[str, str], float] = {
     ("others", "same"): 1e-6,
     ("local", "same"): 1e-5,
 }
+# How often a value is simply wrong, whatever the labels say: no aspect may be surer than this that a
+# difference means two people. One made city is never quite like another, nor like a real one.
+DOUBT: Mapping[str, float] = {
+    "name": 0.0005, "born": 0.0005, "nhs": 0.004, "upn": 0.01, "nino": 0.01, "pnc": 0.2, "cro": 0.05,
+    "others": 0.2, "local": 0.01, "middle": 0.05, "sex": 0.015, "address": 0.2, "phone": 0.2,
+    "email": 0.3,
+}  # fmt: skip
 # Of one large person no more pairs are counted than this, so that nobody outweighs the rest.
 MOST_PAIRS = 15
 # A level that was never seen is taken to be this rare.
@@ -86,7 +93,9 @@ def trained(
 ) -> dict[str, Any]:
     """A model as JSON: levels from these people, thresholds and the rest of `settings` as they are."""
     m = shares(counted(matched_pairs(persons, dice)))
-    u = shares(counted(random_pairs(persons, randoms, dice)))
+    u = shares(counted(random_pairs(persons, randoms // 5, dice)))
+    # Chance agreement of a whole name is so rare that it takes many more pairs to be seen.
+    u["name"] = _names_by_chance(persons, randoms, dice)
     names: dict[str, Counter[str]] = {"given": Counter(), "surname": Counter()}
     for held in persons:
         for key in tallied(held):
@@ -102,7 +111,9 @@ def trained(
         "levels": {
             aspect.id: {
                 level.id: {
-                    "m": _round(m[aspect.id][level.id]),
+                    "m": _round(
+                        _doubted(aspect.id, m[aspect.id][level.id], u[aspect.id][level.id])
+                    ),
                     "u": _round(CHANCE.get((aspect.id, level.id), u[aspect.id][level.id])),
                 }
                 for level in aspect.levels
@@ -114,6 +125,22 @@ def trained(
             for kind, counter in names.items()
         },
     }
+
+
+def _names_by_chance(
+    persons: Sequence[Sequence[Traits]], count: int, dice: Random
+) -> dict[str, float]:
+    names = [held[0].names[0] for held in persons if held and held[0].names]
+    counter: Counter[int] = Counter(
+        names_alike(dice.choice(names), dice.choice(names)).level for _ in range(count)
+    )
+    del counter[-1]
+    return shares((counter, *(Counter[int]() for _ in ASPECTS[1:])))["name"]
+
+
+def _doubted(aspect: str, m: float, u: float) -> float:
+    doubt = DOUBT[aspect]
+    return (1 - doubt) * m + doubt * u
 
 
 def _round(share: float) -> float:

@@ -8,7 +8,8 @@ comparison reads no FHIR. Everything that cannot tell people apart (placeholders
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -53,7 +54,8 @@ class Number(msgspec.Struct, array_like=True, frozen=True):
 
 class Traits(msgspec.Struct, array_like=True, frozen=True):
     """Everything about one record that is compared. `names[0]` and `born[0]` are the ones in use, the
-    others are aliases and former ones. Dates are ISO and may be partial (`1984`, `1984-03`)."""
+    others are aliases and former ones. Dates are ISO and may be partial (`1984`, `1984-03`). `order` is
+    the place in a multiple birth, "?" when only that there was one is known."""
 
     names: tuple[Name, ...] = ()
     born: tuple[str, ...] = ()
@@ -64,6 +66,7 @@ class Traits(msgspec.Struct, array_like=True, frozen=True):
     numbers: tuple[Number, ...] = ()
     newborn: bool = False
     sealed: str = ""
+    order: str = ""
 
     @property
     def usable(self) -> bool:
@@ -108,6 +111,7 @@ def traits(patient: Mapping[str, Any], domains: Domains) -> Traits:
         numbers=_first(numbers, MOST_NUMBERS),
         newborn=any(newborn for _, newborn in named),
         sealed=_seal(patient),
+        order=_order(patient),
     )
 
 
@@ -116,6 +120,27 @@ T = TypeVar("T")
 
 def _first(found: Iterable[T], most: int) -> tuple[T, ...]:
     return tuple(dict.fromkeys(found))[:most]
+
+
+def gathered(said: Sequence[Traits]) -> Traits:
+    """What several records of one person say together: every value once, the earlier records' first.
+    Where they disagree about the sex or the place in a birth, the commonest counts."""
+    if len(said) == 1:
+        return said[0]
+    sexes = Counter(t.sex for t in said if t.sex)
+    orders = Counter(t.order for t in said if t.order)
+    return Traits(
+        names=_first((n for t in said for n in t.names), 3 * MOST_NAMES),
+        born=_first((b for t in said for b in t.born), MOST_NAMES),
+        sex=max(sexes, key=lambda s: (sexes[s], s)) if sexes else "",
+        addresses=_first((a for t in said for a in t.addresses), 3 * MOST_ADDRESSES),
+        phones=_first((p for t in said for p in t.phones), 3 * MOST_CONTACTS),
+        emails=_first((e for t in said for e in t.emails), 3 * MOST_CONTACTS),
+        numbers=_first((n for t in said for n in t.numbers), 3 * MOST_NUMBERS),
+        newborn=all(t.newborn for t in said),
+        sealed=next((t.sealed for t in said if t.sealed), ""),
+        order=max(orders, key=lambda o: (orders[o], o)) if orders else "",
+    )
 
 
 def _listed(holder: Mapping[str, Any], key: str) -> Iterator[Mapping[str, Any]]:
@@ -408,6 +433,13 @@ def _pnc(year: str, serial: str, letter: str) -> str:
     if len(year) == 2:
         year = ("20" if int(year) <= 38 else "19") + year
     return f"{year}/{serial.zfill(7)}{letter}"
+
+
+def _order(patient: Mapping[str, Any]) -> str:
+    place = patient.get("multipleBirthInteger")
+    if isinstance(place, int) and 1 <= place <= 7:  # 8 and 9 say "does not apply" and "not known"
+        return str(place)
+    return "?" if patient.get("multipleBirthBoolean") is True else ""
 
 
 def _seal(patient: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from pix.cards import Card, Member, Told, dealt
 from pix.events import Event, moves
 from pix.links import Review
 from pix.people import Record
-from pix.profiles import Portrait, Said, drawn, opened
+from pix.profiles import Portrait, Said, drawn
 
 if TYPE_CHECKING:
     from pix.change import Change
@@ -148,7 +148,7 @@ async def _portraits(change: Change) -> dict[str, Portrait]:
     made: dict[str, Portrait] = {}
     for person, records in mates.items():
         said = [Said(r.id, change.says(r), edges.get(r.id)) for r in records]
-        portrait = drawn(person, [s for s in said if not opened(s.traits).sealed])
+        portrait = drawn(person, said)
         if portrait != change.finding.portraits.get(person, Portrait(person)):
             made[person] = portrait
     return made

@@ -62,12 +62,17 @@ class _Person:
     members: dict[Traits, tuple[list[str], bool]] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)
 
+    made: Profile | None = None
+
     def profile(self, person: str) -> Profile:
-        return Profile(
-            person, tuple(Member(tuple(r), t, firm) for t, (r, firm) in self.members.items())
-        )
+        if self.made is None:
+            self.made = Profile(
+                person, tuple(Member(tuple(r), t, firm) for t, (r, firm) in self.members.items())
+            )
+        return self.made
 
     def add(self, record: str, t: Traits, firm: bool) -> None:
+        self.made = None
         if t in self.members:
             self.members[t][0].append(record)
         elif len(self.members) < MOST_MEMBERS:
@@ -132,6 +137,21 @@ class Store:
             for record in records:
                 self.persons[kept].add(record, t, firm)
 
+    def part(self, left: str, person: str, record: str, t: Traits) -> None:
+        """A record leaves a person for another, and its keys with it where nobody else has them."""
+        old = self.persons[left]
+        old.made = None
+        records = old.members[t][0]
+        records.remove(record)
+        if not records:
+            del old.members[t]
+        kept = {text for m in old.members for k in keys(m) for text in (k.text, *k.finer)}
+        for text in {text for k in keys(t) for text in (k.text, *k.finer)} - kept:
+            self.postings.get(text, {}).pop(left, None)
+            old.keys.discard(text)
+        self.persons[person].add(record, t, True)
+        self.post(person, keys(t))
+
     def count(self) -> None:
         """Frequencies anew, once the population has grown by half."""
         if len(self.persons) < self.counted_at:
@@ -171,6 +191,9 @@ def run(
         for gone in decision.merged:
             store.merge(person, gone)
             moved[gone] = person
+        for one in decision.parted:
+            store.part(_now(outcome.clusters[one], moved), person, one, outcome.traits[one])
+            outcome.clusters[one] = person
         store.persons[person].add(key, t, True)
         store.post(person, found)
         store.count()
@@ -184,8 +207,13 @@ def run(
             outcome.reviews.add(key)
     outcome.seconds = time.process_time() - began
     outcome.full = len(store.full)
-    for key, person in outcome.clusters.items():
-        while person in moved:
-            person = moved[person]
-        outcome.clusters[key] = person
+    for key, last in outcome.clusters.items():
+        outcome.clusters[key] = _now(last, moved)
     return outcome
+
+
+def _now(person: str, moved: Mapping[str, str]) -> str:
+    """The person that a person has become."""
+    while person in moved:
+        person = moved[person]
+    return person

@@ -38,4 +38,6 @@ def _rebuild(uri: str, prefix: str) -> subprocess.CompletedProcess[str]:
         "THROUGHLINE_PUBLIC_URL": ORIGIN,
     }
     command = [sys.executable, "-m", "exchange", "people", "rebuild"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)  # noqa: S603
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )

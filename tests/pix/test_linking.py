@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pix.near import Who
-from pix.profiles import Portrait, keys_of
+from pix.profiles import Portrait
 from tests.pix.makers import (
     COUNCIL,
     HOSPITAL,
@@ -112,7 +112,7 @@ async def test_a_number_that_two_persons_turn_out_to_share_makes_them_one(pix: P
     assert await pix.others(COUNCIL, "8000041", TRUST) == []
     first, before = await who(pix, COUNCIL, "8000041"), await who(pix, TRUST, "H8041")
     both = patient(SALFORD, "8000042", **old, nhs=number)
-    both["name"].append(new["name"][0])
+    both["name"] = [*old["name"], *new["name"]]
     both["telecom"] = [*old["telecom"], *new["telecom"]]
     await pix.feed(both)
     one = await who(pix, SALFORD, "8000042")
@@ -132,7 +132,7 @@ async def test_what_only_one_record_connected_parts_when_it_changes(pix: Pix) ->
     await pix.feed(patient(TRUST, "H8051", **new))
     assert await pix.others(COUNCIL, "8000051") == []
     both = patient(SALFORD, "8000052", **old)
-    both["name"].append(new["name"][0])
+    both["name"] = [*old["name"], *new["name"]]
     both["telecom"] = [*old["telecom"], *new["telecom"]]
     await pix.feed(both)
     assert len(await pix.others(COUNCIL, "8000051")) == 2
@@ -141,24 +141,47 @@ async def test_what_only_one_record_connected_parts_when_it_changes(pix: Pix) ->
     assert await pix.others(TRUST, "H8051") == []
 
 
-async def test_a_sealed_identity_joins_nobody_and_is_nobodys_candidate(pix: Pix) -> None:
-    label = {"security": [{"system": SENSITIVITY, "code": "ADOPTION"}]}
+def sealed(code: str) -> dict[str, Any]:
+    return {"security": [{"system": SENSITIVITY, "code": code}]}
+
+
+async def test_a_protected_witness_joins_nobody_and_is_nobodys_candidate(pix: Pix) -> None:
     number = nhs_number(8061)
-    sealed = patient(COUNCIL, "8000061", **told("hana"), nhs=number, meta=label)
-    made = (await pix.feed(sealed)).json()["id"]
+    hidden = patient(COUNCIL, "8000061", **told("hana"), nhs=number, meta=sealed("WITPROT"))
+    made = (await pix.feed(hidden)).json()["id"]
     await pix.feed(patient(TRUST, "H8061", **told("hana"), nhs=number))
     again = (await pix.feed(patient(TRUST, "H8062", **told("hana"), nhs=number))).json()["id"]
     assert (TRUST, "H8061") not in await pix.others(COUNCIL, "8000061")
     assert (await who(pix, TRUST, "H8061")).person == (await who(pix, TRUST, "H8062")).person
     person = (await who(pix, COUNCIL, "8000061")).person
-    assert await pix.near.people.profiles.one({"_id": person}) is None
-    assert await pix.near.people.postings.one({"p": person}) is None
-    assert await links(pix, again, "POSSIBLE") == []
+    people = pix.near.people
+    assert await people.postings.one({"p": person}) is None
+    assert await people.links.many({"person": person, "state": {"$ne": "MATCH"}}) == []
+    assert await people.explanations.one({"person": person}) is None
     # a record that is sealed later leaves those it was with
-    label = {"security": [{"system": SENSITIVITY, "code": "WITPROT"}]}
-    await pix.feed(patient(TRUST, "H8062", **told("hana"), nhs=number, meta=label))
+    await pix.feed(patient(TRUST, "H8062", **told("hana"), nhs=number, meta=sealed("WITPROT")))
     assert (await who(pix, TRUST, "H8062")).same == (again,)
     assert made not in (await who(pix, TRUST, "H8061")).same
+
+
+async def test_an_adopted_childs_new_identity_is_found_by_its_number_alone(pix: Pix) -> None:
+    number = nhs_number(8071)
+    before = patient(COUNCIL, "8000063", **told("iris"), nhs=nhs_number(8072))
+    after = told("iris of new parents") | {"born": told("iris")["born"]}
+    await pix.feed(before)
+    await pix.feed(patient(SALFORD, "8000064", **after, nhs=number, meta=sealed("ADOPTION")))
+    await pix.feed(patient(TRUST, "H8064", **after, nhs=number))
+    await pix.feed(patient(HOSPITAL, "R8064", **after))
+    assert await pix.others(COUNCIL, "8000063", COUNCIL, SALFORD, TRUST, HOSPITAL) == []
+    one = await who(pix, SALFORD, "8000064")
+    assert (await who(pix, TRUST, "H8064")).person == one.person
+    assert (await who(pix, HOSPITAL, "R8064")).person != one.person
+    people = pix.near.people
+    posted = await people.postings.many({"p": one.person})
+    assert [row["_id"] for row in posted] == [f"n|nhs|{number}"]
+    assert await people.explanations.one({"person": one.person}) is None
+    # what was asked about somebody is asked no more once the identity is sealed
+    assert await people.links.many({"person": one.person, "state": "POSSIBLE"}) == []
 
 
 async def test_the_same_body_again_does_no_work(pix: Pix) -> None:
@@ -219,10 +242,9 @@ async def test_postings_and_portraits_are_what_the_records_say(pix: Pix) -> None
     portraits = [Portrait.of(row) for row in await people.profiles.many({})]
     postings = {row["_id"]: row for row in await people.postings.many({})}
     for portrait in portraits:
-        for member in portrait.members:
-            for key in keys_of(member.traits):
-                posting = postings[key.text]
-                assert posting["full"] or portrait.person in posting["p"]
+        for key in portrait.posted():
+            posting = postings[key.text]
+            assert posting["full"] or portrait.person in posting["p"]
     known = {p.person for p in portraits}
     assert {p for row in postings.values() for p in row["p"]} <= known
 

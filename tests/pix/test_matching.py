@@ -63,11 +63,25 @@ def test_a_twin_does_not_join():
     assert found.kind != "join"
 
 
-def test_a_sealed_identity_joins_nobody():
-    twice = somebody(nhs="9990000018")
-    assert decided(somebody(nhs="9990000018", sealed="ADOPTION"), person("A", twice)).kind == "new"
-    sealed = somebody(nhs="9990000018", sealed="ADOPTION")
-    assert decided(twice, person("A", sealed)).kind == "new"
+def test_a_sealed_identity_is_no_ones_candidate():
+    open_, sealed = somebody(), somebody(sealed="ADOPTION")
+    assert decided(sealed, person("A", open_)).kind == "new"
+    assert decided(open_, person("A", sealed)).kind == "new"
+
+
+def test_an_adopted_childs_own_records_find_each_other_by_the_new_verified_number():
+    new = somebody(nhs="9990000018", sealed="ADOPTION")
+    assert decided(new, person("A", somebody(nhs="9990000018"))).person == "A"
+    unverified = somebody(nhs="9990000018", verified=False, sealed="ADOPTION")
+    assert decided(unverified, person("A", new)).kind == "new"
+    before = somebody("OLIVER", "ENTWISTLE", nhs="9990000026")
+    assert decided(before, person("A", new)).kind == "new"
+
+
+def test_a_protected_witness_is_never_joined():
+    hidden = somebody(nhs="9990000018", sealed="WITPROT")
+    assert decided(hidden, person("A", somebody(nhs="9990000018"))).kind == "new"
+    assert decided(hidden, person("A", hidden)).kind == "new"
 
 
 def test_what_people_decided_beats_any_weight():

@@ -184,7 +184,7 @@ async def test_a_bridge_that_was_wrong_is_taken_back(pix: Pix) -> None:
     two = (await pix.feed(patient(TRUST, "H9051", **new))).json()["id"]
     persons = {await person(pix, one), await person(pix, two)}
     both = patient(SALFORD, "9000052", **old)
-    both["name"].append(new["name"][0])
+    both["name"] = [*old["name"], *new["name"]]
     both["telecom"] = [*old["telecom"], *new["telecom"]]
     await pix.feed(both)
     stays = await person(pix, one)
