@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
+from itertools import combinations
 from math import log2
 from typing import Literal
 
@@ -687,30 +688,33 @@ def valid(
     """The groups of records into which a person falls: one when it is whole.
 
     Members hold together that reach `fracture` without a veto, and records that people `tied`;
-    a pair that they `parted` gives no edge. Each group is sorted, the largest comes first.
+    a pair that they `parted` gives no edge. What then stands apart comes back when it holds to all
+    that another group says together. Each group is sorted, the largest comes first.
     """
     members = profile.members
-    group = list(range(len(members)))
-
-    def root(i: int) -> int:
-        while group[i] != i:
-            i = group[i]
-        return i
-
     of = {record: i for i, member in enumerate(members) for record in member.records}
     forbidden = {frozenset((of[a], of[b])) for a, b in parted if a in of and b in of}
     wanted = {frozenset((of[a], of[b])) for a, b in tied if a in of and b in of} - forbidden
-    for i, one in enumerate(members):
-        for j in range(i + 1, len(members)):
-            pair = frozenset((i, j))
-            if pair in forbidden or root(i) == root(j):
+    groups: list[list[int]] = [[i] for i in range(len(members))]
+    for pair in sorted(wanted, key=sorted):
+        groups = _united(groups, *sorted(pair)) if len(pair) == 2 else groups
+    changed = True
+    while changed:
+        changed = False
+        for one, other in combinations(groups, 2):
+            if any(frozenset((i, j)) in forbidden for i in one for j in other):
                 continue
-            if pair in wanted or _edge(one.traits, members[j].traits, model, frequencies, today):
-                group[root(j)] = root(i)
-    found: dict[int, list[str]] = {}
-    for i, member in enumerate(members):
-        found.setdefault(root(i), []).extend(member.records)
-    return tuple(sorted((tuple(sorted(g)) for g in found.values()), key=lambda g: (-len(g), g)))
+            left, right = (gathered([members[i].traits for i in group]) for group in (one, other))
+            if _edge(left, right, model, frequencies, today):
+                groups, changed = _united(groups, one[0], other[0]), True
+                break
+    found = (tuple(sorted(r for i in group for r in members[i].records)) for group in groups)
+    return tuple(sorted(found, key=lambda g: (-len(g), g)))
+
+
+def _united(groups: list[list[int]], one: int, other: int) -> list[list[int]]:
+    joined = sorted({i for g in groups if one in g or other in g for i in g})
+    return [joined, *(g for g in groups if one not in g and other not in g)]
 
 
 def _edge(a: Traits, b: Traits, model: Model, frequencies: Frequencies, today: date) -> bool:
