@@ -26,6 +26,7 @@ from chassis.settings import Settings
 from pix.crossreference import CrossReference
 from pix.demographics import Demographics
 from pix.feed import Feed
+from pix.flights import Flights
 from pix.frequencies import Counting
 from pix.identifiers import Domains
 from pix.near import Neighbour
@@ -67,7 +68,7 @@ async def open_service(
     people = await prepared(settings, mongo, pack)
     domains = people.domains
     sources = Sources(people, domains)
-    feed = Feed(people, sources, domains)
+    feed = Feed(people, sources, domains, Flights(people))
     crossing = CrossReference(people, domains)
     demographics = Demographics(people, domains)
     near = Neighbour(people, crossing, sources)

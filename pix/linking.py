@@ -68,6 +68,7 @@ class Case:
 
 async def place(change: Change, record: Record, patient: Mapping[str, Any]) -> None:
     """Settle the person of a record that says something new, and of everyone whom that moves."""
+    await change.redraw()  # what earlier acts of this change made can be found
     case = await _case(change, record, patient)
     if case.own and case.said == case.before and not _other_anchor(case):
         return await _settle(change, case, case.own, None)
@@ -281,6 +282,7 @@ async def _search(change: Change, case: Case, alone: str) -> None:
         await _join(change, case, decision)
     else:
         await _settle(change, case, alone, _link(change, case, alone))
+    await _bring(change, case, decision.parted)
     asked = _rivals(decision) if decision.kind == "review" else decision.others
     for rival in asked:
         if rival.person != case.record.person:
@@ -425,6 +427,37 @@ async def _settle(change: Change, case: Case, person: str, link: Link | None) ->
     """Settled with this link, or with the one it has."""
     link = link or change.links.matches.get(case.record.id) or _link(change, case, person)
     await change.settle(case.record, case.claim, person, replace(link, person=person))
+
+
+async def _bring(change: Change, case: Case, parted: Sequence[str]) -> None:
+    """Records that this one shows to have been taken for somebody else's come to its person, unless
+    people tied them where they are or parted them from it."""
+    await change.read_records(parted)
+    moving = [
+        r
+        for p in parted
+        if (r := change.records.get(p)) is not None
+        and r.state == "active"
+        and r.person != case.record.person
+    ]
+    if not moving:
+        return
+    left = sorted({r.person for r in moving})
+    await change.read_persons([case.record.person, *left])
+    ids = {r.id for r in moving}
+    there = {i for p in left for i in change.everyone(p)} - ids
+    tied = await change.links.between("inclusions", ids, there)
+    apart = await change.links.between("exclusions", ids, change.everyone(case.record.person))
+    if tied or apart:
+        return
+    change.decide(
+        "moved",
+        sorted({case.record.id, *ids, *there}),
+        reason="A record with another number shows whose they are.",
+        evidence={"record": case.record.id, "moved": sorted(ids)},
+    )
+    await change.read_portraits(left)
+    await change.move(moving, case.record.person)
 
 
 async def unite(
