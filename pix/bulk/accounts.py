@@ -45,9 +45,7 @@ def fed(
     account = Account(
         patients=[(system, value)], data=[f"Patient/{record}"], profile=pattern.profile
     )
-    request = balp.Request(
-        str(uuid.uuid4()), instant(now), operator.server, request_id=job[:64]
-    )
+    request = balp.Request(str(uuid.uuid4()), instant(now), operator.server, request_id=job[:64])
     return row(balp.event(pattern, caller, account, request), now)
 
 

@@ -96,9 +96,7 @@ class Desk:
             if isinstance(found, Admitted):
                 admitted.append(found)
             else:
-                rejected.append(
-                    Rejected(line.number, tuple((i.where, i.words) for i in found))
-                )
+                rejected.append(Rejected(line.number, tuple((i.where, i.words) for i in found)))
         return Judged(block.after, block.number, tuple(admitted), tuple(rejected), blank)
 
     def line(self, line: Line) -> Admitted | tuple[Issue, ...]:
@@ -141,9 +139,7 @@ class Desk:
         digest = hashlib.blake2b(own, digest_size=16).digest()
         return Admitted(number, primary.system, primary.value, own, said, digest, merge)
 
-    def _primary(
-        self, patient: dict[str, object]
-    ) -> tuple[Identifier | None, tuple[Issue, ...]]:
+    def _primary(self, patient: dict[str, object]) -> tuple[Identifier | None, tuple[Issue, ...]]:
         """The identifier that the record is fed under: the one of the source's domain, else the first."""
         listed = patient.get("identifier")
         said = [
@@ -158,12 +154,16 @@ class Desk:
                 if not mine
                 else "Two identifiers are of the domain that this file is loaded for; which is it?"
             )
-            return None, (Issue(REQUIRED if not mine else CODE_INVALID, words, "Patient.identifier"),)
+            return None, (
+                Issue(REQUIRED if not mine else CODE_INVALID, words, "Patient.identifier"),
+            )
         if not said:
             words = "At least one identifier is needed: the one that your system gave."
             return None, (Issue(REQUIRED, words, "Patient.identifier"),)
         if not self.domains.known(said[0].system):
-            words = "The first identifier says who feeds the record, and its domain is not in the pack."
+            words = (
+                "The first identifier says who feeds the record, and its domain is not in the pack."
+            )
             return None, (Issue(CODE_INVALID, words, "Patient.identifier[0].system"),)
         return said[0], ()
 

@@ -152,6 +152,7 @@ class Replay:
             self._join(record, decision)
         else:
             self._put(record, record, None)
+        self._follow(record, decision.parted)
         asked = rivals(decision) if decision.kind == "review" else decision.others
         self.found.asked += [Asked(record, int(r.person), r) for r in asked]
         for anchor in _anchor(traits):
@@ -200,6 +201,15 @@ class Replay:
         self._put(record, stays, decision.weight)
         self.found.joined[record] = Joined(decision, tuple(gone))
 
+    def _follow(self, record: int, parted: Iterable[str]) -> None:
+        """Records that this one shows to be in the wrong person go where it goes."""
+        for one in map(int, parted):
+            left = self._of[one]
+            if left != self._of[record] and len(self.found.members[left]) > 1:
+                self.found.members[left].remove(one)
+                self._profiles.pop(left, None)
+                self._put(one, self._of[record], self._edges[one])
+
     def _put(self, record: int, person: int, edge: float | None) -> None:
         self._of[record], self._edges[record] = person, edge
         self.found.members.setdefault(person, []).append(record)
@@ -211,8 +221,7 @@ class Replay:
             (name,) = _named((person,))
             records = self.found.members[person]
             said = [Said(_named((r,))[0], self.said[r], self._edges[r]) for r in records]
-            seen = [s for s in said if not opened(s.traits).sealed]
-            kept = drawn(name, seen).profile(self.rules.model.thresholds.join)
+            kept = drawn(name, said).profile(self.rules.model.thresholds.join)
             self._profiles[person] = kept
         return kept
 

@@ -26,8 +26,9 @@ MANY = (
     "others", "others_domains", "local", "uprns", "homes", "bare_homes", "postcodes", "outcodes",
     "phones", "emails",
 )  # fmt: skip
-# 1 where one of the names has no given name, or no surname.
-FLAGS = ("nameless", "no_given", "no_family")
+# Small numbers: 1 where there is no name, no given name, or a name without surname; and how many words
+# the shortest name has.
+FLAGS = ("nameless", "no_given", "no_family", "least_tokens")
 Row = dict[str, object]
 
 
@@ -97,7 +98,9 @@ def plain(traits: Traits) -> Row:
         "letters": _once(g[0] for g in given),
         "family_whole": _once("".join(n.family) for n in names if n.family),
         "family_sorted": _once(" ".join(sorted(set(n.family))) for n in names if len(n.family) > 1),
-        "family_one": _once(n.family[0] for n in names if len(n.family) == 1 and len(n.family[0]) > 1),
+        "family_one": _once(
+            n.family[0] for n in names if len(n.family) == 1 and len(n.family[0]) > 1
+        ),
         "family": _once(f for f in family if len(f) > 1),
         "others_of_name": _once(w for w in (*given, *middle) if len(w) > 1),
         "tokens": words(traits),
@@ -122,8 +125,9 @@ def plain(traits: Traits) -> Row:
         "phones": list(traits.phones),
         "emails": list(traits.emails),
         "nameless": int(not names),
-        "no_given": int(any(not n.given for n in names)),
+        "no_given": int(not given),
         "no_family": int(any(not n.family for n in names)),
+        "least_tokens": min((_length(n) for n in names), default=0),
     }
 
 
@@ -183,7 +187,10 @@ def _family_near(found: Iterable[str], alike: Alike) -> list[str]:
     return _once(w for p in found for w in (p, *alike.family_near.get(p, ())))
 
 
+def _length(name: Name) -> int:
+    return sum(len(w) > 1 for w in (name.given, *name.middle, *name.family))
+
+
 def _joined(names: Sequence[Name]) -> Iterator[str]:
     """XIAO LING is XIAOLING."""
     return (n.given + n.middle[0] for n in names if n.given and n.middle)
-

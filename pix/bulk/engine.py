@@ -64,9 +64,8 @@ class Bench:
         self.con.execute(sql)
 
     def rows(self, sql: str, size: int = 100_000) -> Iterator[tuple[Any, ...]]:
-        """The rows of an answer, fetched a batch at a time."""
-        cursor = self.con.cursor()
-        found = cursor.execute(sql)
+        """The rows of an answer, fetched a batch at a time; no other statement may be run meanwhile."""
+        found = self.con.execute(sql)
         while batch := found.fetchmany(size):
             yield from batch
 

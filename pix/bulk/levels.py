@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from math import log2
 from typing import Any
 
-from pix.likening import ASPECTS, HOUSEHOLD, NAME, PERSONAL, PLACE
+from pix.likening import ASPECTS, HOUSEHOLD, NAME, PERSONAL, PLACE, Look, given_agrees
 from pix.model import Model
 
 MACROS = (
@@ -57,17 +57,19 @@ _F_ANY = _or(_F_SAME, _F_NEAR, _F_PART)
 _F_MOVED = _meet("family_near", "others_of_name")
 _F_SOUND = _meet("family_sound", "family", both=False)
 _G_MISSING, _F_MISSING = "(no_given_l + no_given_r > 0)", "(no_family_l + no_family_r > 0)"
-_SWAPPED = _and(
-    "arrays_overlap(swap_near_l, family_r)", "arrays_overlap(swap_near_r, family_l)"
-)
+_SWAPPED = _and("arrays_overlap(swap_near_l, family_r)", "arrays_overlap(swap_near_r, family_l)")
 _SETTLED = _or(
     _and(_G_NEAR, _F_SAME), _and(_G_SAME, _or(_F_NEAR, _F_PART)),
     _and(_G_NEAR, _F_MOVED, _not(_F_ANY)),
 )  # fmt: skip
-_TOKENS = _and(
-    "size(array_intersect(tokens_l, tokens_near_r)) >= 2",
-    "size(array_intersect(tokens_r, tokens_near_l)) >= 2",
+_SHARED = (
+    "least(size(array_intersect(tokens_l, tokens_near_r)),"
+    " size(array_intersect(tokens_r, tokens_near_l)))"
 )
+_TOKENS = _and(
+    f"{_SHARED} >= 2", f"{_SHARED} >= least(least_tokens_l, least_tokens_r)",
+    _or("arrays_overlap(swap_near_l, tokens_r)", "arrays_overlap(swap_near_r, tokens_l)"),
+)  # fmt: skip
 _NAMES = {
     "both": _and(_G_SAME, _F_SAME),
     "swapped": _and(_SWAPPED, _not(_SETTLED)),
@@ -88,6 +90,7 @@ _NAMES = {
         _G_NEAR, _G_CROSS,
         _and(_or(_G_SOUND, _G_INITIAL), _or(_F_MOVED, _F_SOUND, _F_MISSING)),
     ),
+    "tokens_some": f"{_SHARED} >= 2",
     "family_only": _F_SAME,
     "family_only_near": _or(
         _F_NEAR, _F_PART, _and(_or(_F_MOVED, _F_SOUND), _not(_G_MISSING))
@@ -242,7 +245,11 @@ def _comparison(compared: Compared, model: Model) -> dict[str, Any]:
     words = {level.id: level.words for level in aspect.levels}
     m, u = model.m[aspect.id], model.u[aspect.id]
     levels: list[dict[str, Any]] = [
-        {"sql_condition": compared.absent, "label_for_charts": "nothing said", "is_null_level": True}
+        {
+            "sql_condition": compared.absent,
+            "label_for_charts": "nothing said",
+            "is_null_level": True,
+        }
     ]
     for place, level in enumerate(aspect.levels):
         last = place == len(aspect.levels) - 1
@@ -276,10 +283,7 @@ def scored(model: Model, people: int, source: str) -> str:
     own = " + ".join(_points(id_, model, people) for id_ in rest)
     name = _rare(model)
     shared = " + ".join(_points(id_, model, people) for id_ in household)
-    low = [NAME[i] for i in (
-        "both", "swapped", "given_near", "family_near", "family_part", "family_moved", "given_cross",
-        "both_near", "given_sound", "family_sound", "no_family", "given_only", "given_only_near", "tokens",
-    )]  # fmt: skip
+    low = [n for n in NAME.values() if given_agrees(Look(n))]
     known = " OR ".join(
         [f"gamma_name IN ({', '.join(map(str, low))})", "gamma_nhs IN (0, 1)"]
         + [f"gamma_{ASPECTS[p].id} = 0" for p in PERSONAL if ASPECTS[p].id != "nhs"]
@@ -287,9 +291,7 @@ def scored(model: Model, people: int, source: str) -> str:
     limit = model.thresholds
     prior = log2(max(people, model.people))
     cap = f"CASE WHEN {known} THEN {limit.household} ELSE {limit.strangers} END"
-    home = (
-        f"CASE WHEN shared <= {limit.strangers} THEN shared ELSE least(shared, {cap}) END"
-    )
+    home = f"CASE WHEN shared <= {limit.strangers} THEN shared ELSE least(shared, {cap}) END"
     return (
         f"SELECT *, own + {home} - {prior!r} AS plain, own + rare + {home} - {prior!r} AS most "  # noqa: S608
         f"FROM (SELECT *, {own} AS own, {name} AS rare, {shared} AS shared FROM {source})"

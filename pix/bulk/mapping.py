@@ -72,12 +72,18 @@ def mapping(header: bytes, file: Path | None, domain: str) -> Columns:
     headings = [h.strip() for h in headings]
     targets = [columns.get(h, h if h in TARGETS else "?") for h in headings]
     faults = [
-        f"column {h!r} is not mapped: name what it says in --mapping, or \"\" to leave it out"
+        f'column {h!r} is not mapped: name what it says in --mapping, or "" to leave it out'
         for h, t in zip(headings, targets, strict=True)
         if t == "?"
     ]
-    faults += [f"{t!r} is nothing that a column can say" for t in targets if t not in {*TARGETS, "", "?"}]
-    faults += [f"the mapping names {c!r}, and there is no such column" for c in columns if c not in headings]
+    faults += [
+        f"{t!r} is nothing that a column can say" for t in targets if t not in {*TARGETS, "", "?"}
+    ]
+    faults += [
+        f"the mapping names {c!r}, and there is no such column"
+        for c in columns
+        if c not in headings
+    ]
     faults += [
         f"two columns say {t!r}"
         for t in sorted({t for t in targets if t and t != "?"} - _REPEATS)
@@ -201,7 +207,9 @@ def _names(said: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
     name = {"family": _one(said, "family"), "given": given}
     made = [{k: v for k, v in name.items() if v}]
     if former := _one(said, "former_family"):
-        made.append({k: v for k, v in {"use": "old", "family": former, "given": given}.items() if v})
+        made.append(
+            {k: v for k, v in {"use": "old", "family": former, "given": given}.items() if v}
+        )
     return [n for n in made if n]
 
 

@@ -25,8 +25,9 @@ from pix.profiles import opened
 from pix.traits import Traits, unpacked
 
 Told = Callable[[str, int, int], None]
-# Weights here are what a pair can reach at most; a little below the threshold is compared again too.
-SLACK = 1.0
+# How far below the review band a pair of records may stay and still be put to matching.py, which lays a
+# record beside all that a person's records say together: that may weigh more than any pair of them.
+REACH = 14.0
 PARTITION = 2_000_000
 _NEAR = (
     "given_near", "swap_near", "given_sound", "cross_near", "family_one_near", "family_near",
@@ -47,7 +48,8 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """How many pairs the keys made, how many words had to be compared, and the pairs that are left."""
+    """How many pairs the keys made, how many words had to be compared, and the pairs within reach of
+    the review band."""
 
     compared: int
     words: int
@@ -55,7 +57,7 @@ class Found:
 
 
 def paired(bench: Bench, said: Sequence[bytes], model: Model, people: int, told: Told) -> Found:
-    """The pairs among these records (packed traits, in order of arrival) that reach the review band."""
+    """The pairs among these records (packed traits, in order of arrival) that may matter."""
     fill(bench, said, told)
     compared = block(bench, told)
     words = liken(bench, said, told)
@@ -113,7 +115,9 @@ def _read(
             if waiting == _FILE or place == total - 1:
                 out.close()
                 read = f"SELECT * FROM read_json('{file}', format='newline_delimited', columns={spelled})"  # noqa: S608
-                bench.run(f"INSERT INTO {name} {read}" if made else f"CREATE TABLE {name} AS {read}")
+                bench.run(
+                    f"INSERT INTO {name} {read}" if made else f"CREATE TABLE {name} AS {read}"
+                )
                 made, waiting = True, 0
                 told(step, place + 1, total)
                 out = file.open("wb")
@@ -132,7 +136,7 @@ def block(bench: Bench, told: Told) -> int:
         " unnest(finer) AS finer FROM plain"
     )
     bench.run(
-        "CREATE TABLE full_keys AS SELECT key, any_value(kind) AS kind FROM posted GROUP BY key"
+        "CREATE TABLE full_keys AS SELECT key, any_value(kind) AS kind FROM posted GROUP BY key"  # noqa: S608
         f" HAVING count(DISTINCT who) > CASE WHEN any_value(kind) = 1 THEN {QUARANTINE} ELSE {FULL} END"
     )
     bench.run(
@@ -142,7 +146,7 @@ def block(bench: Bench, told: Told) -> int:
         " SEMI JOIN full_keys USING (key) WHERE posted.kind <> 1"
     )
     bench.run(
-        "CREATE TABLE too_many AS SELECT key FROM ways WHERE kind <> 1 GROUP BY key"
+        "CREATE TABLE too_many AS SELECT key FROM ways WHERE kind <> 1 GROUP BY key"  # noqa: S608
         f" HAVING count(DISTINCT who) > {FULL}"
     )
     for name, kinds in (("narrow", "kind <> 2"), ("wide", "kind = 2")):
@@ -208,17 +212,17 @@ def levelled(source: str) -> str:
     )
 
 
-def score(
-    bench: Bench, model: Model, people: int, count: int, told: Told
-) -> Iterator[Pair]:
-    """The pairs that can reach the review band, a partition at a time."""
+def score(bench: Bench, model: Model, people: int, count: int, told: Told) -> Iterator[Pair]:
+    """The pairs that come within reach of the review band, a partition at a time."""
     parts = max(1, -(-count // PARTITION))
-    least = model.thresholds.review - SLACK
+    least = model.thresholds.review - REACH
     for part in range(parts):
         source = f"(SELECT * FROM pairs WHERE (l * 7919 + r) % {parts} = {part})"  # noqa: S608
-        sql = scored(model, people, f"({levelled(source)})")
+        # Kept in between, or the engine would work out every level anew for each place it is named at.
+        bench.run(f"CREATE OR REPLACE TEMP TABLE levels AS {levelled(source)}")
+        bench.run(f"CREATE OR REPLACE TEMP TABLE weights AS {scored(model, people, 'levels')}")
         yield from (
             Pair(*row)
-            for row in bench.rows(f"SELECT l, r, plain, most FROM ({sql}) WHERE most >= {least}")  # noqa: S608
+            for row in bench.rows(f"SELECT l, r, plain, most FROM weights WHERE most >= {least}")  # noqa: S608
         )
         told("scoring", part + 1, parts)
