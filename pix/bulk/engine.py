@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from pix.bulk.levels import MACROS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+_FILE = 200_000  # rows a file
 MISSING = (
     "Bulk linkage and training need the extra `linkage`, which is not installed:"
     " pip install 'throughline[linkage]'."
@@ -68,6 +72,31 @@ class Bench:
         found = self.con.execute(sql)
         while batch := found.fetchmany(size):
             yield from batch
+
+    def read(
+        self,
+        name: str,
+        columns: Sequence[str],
+        rows: Iterable[Mapping[str, object]],
+        told: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Rows into a new table, by way of files that DuckDB reads at its own speed. `columns` are spelt
+        as `read_json` takes them; `told` hears how many rows are in."""
+        file, spelt, done = self.folder / f"{name}.ndjson", "{" + ", ".join(columns) + "}", 0
+        source = f"SELECT * FROM read_json('{file}', format='newline_delimited', columns={spelt})"  # noqa: S608
+        left = iter(rows)
+        while True:
+            with file.open("wb") as out:
+                count = 0
+                for one in islice(left, _FILE):
+                    out.write(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE))
+                    count += 1
+            self.run(f"INSERT INTO {name} {source}" if done else f"CREATE TABLE {name} AS {source}")
+            done += count
+            told(done)
+            if count < _FILE:
+                break
+        file.unlink()
 
     def one(self, sql: str) -> Any:
         """The first value of an answer."""

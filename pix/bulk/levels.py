@@ -261,6 +261,16 @@ def _comparison(compared: Compared, model: Model) -> dict[str, Any]:
                 "u_probability": u[level.id],
             }
         )
+    if len(aspect.levels) == 1:
+        # Splink wants two levels at least; this one's condition is not that of saying nothing, so the
+        # second is never reached.
+        levels[1]["sql_condition"] = f"NOT ({compared.absent})"
+        levels.append(
+            {
+                "sql_condition": "ELSE", "label_for_charts": "never", "m_probability": 0.5,
+                "u_probability": 0.5,
+            }
+        )  # fmt: skip
     return {
         "output_column_name": aspect.id,
         "comparison_description": aspect.title,

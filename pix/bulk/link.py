@@ -47,12 +47,14 @@ UNFINISHED = (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Who links, where DuckDB may use the disk, and what it may take of memory ("" for its default)."""
+    """Who links, where DuckDB may use the disk, and what it may take of memory ("" for its default).
+    `now` is the day by which ages are reckoned."""
 
     operator: Operator
     folder: Path | None = None
     memory: str = ""
     threads: int = 0
+    now: datetime = field(default_factory=lambda: _now())
 
 
 @dataclass(slots=True)
@@ -69,6 +71,11 @@ class Linked:
     pairs: int = 0
     within_reach: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
+
+
+def _now() -> datetime:
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 async def link(people: People, wanted: Wanted, told: Told) -> Linked:
@@ -91,11 +98,6 @@ async def link(people: People, wanted: Wanted, told: Told) -> Linked:
     await people.counted.count(_now())
     await _close(people, store, wanted, made)
     return made
-
-
-def _now() -> datetime:
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 Fresh = tuple[int, bytes, str]
@@ -135,7 +137,7 @@ def _found(
         sure = ((p.left, p.right) for p in found.pairs if p.plain >= model.thresholds.join)
         shares = frequencies(said, sure, model, f"load-{_now():%Y%m%dT%H%M%S}")
         people.counted.current = shares
-    rules = Rules(model, shares, _now().date())
+    rules = Rules(model, shares, wanted.now.date())
     pairs = [(p.left, p.right) for p in found.pairs]
     made, done = [], 0
     for persons in clustered(said, pairs, rules):

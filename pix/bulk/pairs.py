@@ -9,11 +9,9 @@ what does not fit into memory need not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
-
-import orjson
 
 from pix.blocking import FULL, QUARANTINE, keys
 from pix.bulk.columns import FLAGS, MANY, ONE, Alike, near, plain
@@ -33,7 +31,6 @@ _NEAR = (
     "given_near", "swap_near", "given_sound", "cross_near", "family_one_near", "family_near",
     "family_sound", "tokens_near", "middle_near",
 )  # fmt: skip
-_FILE = 200_000
 
 
 class Pair(NamedTuple):
@@ -78,7 +75,9 @@ def fill(bench: Bench, said: Sequence[bytes], told: Told) -> None:
         "finer: 'VARCHAR[][]'",
     ]  # fmt: skip
     rows = (_row(place, unpacked(t)) for place, t in enumerate(said))
-    _read(bench, "plain", [*more, *texts, *lists, *flags], rows, len(said), "columns", told)
+    bench.read(
+        "plain", [*more, *texts, *lists, *flags], rows, lambda n: told("columns", n, len(said))
+    )
 
 
 def _row(place: int, traits: Traits) -> dict[str, object]:
@@ -92,38 +91,6 @@ def _row(place: int, traits: Traits) -> dict[str, object]:
         "finer": [list(k.finer) for k in found],
         **plain(traits),
     }
-
-
-def _read(
-    bench: Bench,
-    name: str,
-    columns: Sequence[str],
-    rows: Iterable[dict[str, object]],
-    total: int,
-    step: str,
-    told: Told,
-) -> None:
-    """Rows into a table, by way of files that DuckDB reads at its own speed."""
-    file = bench.folder / f"{name}.ndjson"
-    spelled = "{" + ", ".join(columns) + "}"
-    made, waiting = False, 0
-    out = file.open("wb")
-    try:
-        for place, one in enumerate(rows):
-            out.write(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE))
-            waiting += 1
-            if waiting == _FILE or place == total - 1:
-                out.close()
-                read = f"SELECT * FROM read_json('{file}', format='newline_delimited', columns={spelled})"  # noqa: S608
-                bench.run(
-                    f"INSERT INTO {name} {read}" if made else f"CREATE TABLE {name} AS {read}"
-                )
-                made, waiting = True, 0
-                told(step, place + 1, total)
-                out = file.open("wb")
-    finally:
-        out.close()
-        file.unlink(missing_ok=True)
 
 
 # -- blocking -----------------------------------------------------------------------------------------
@@ -167,6 +134,13 @@ def block(bench: Bench, told: Told) -> int:
     return made
 
 
+# What is less alike than this is not alike by any rule of names.py but a nickname, which columns.py
+# knows; letters beyond ASCII are counted otherwise there.
+_MAYBE = (
+    "(jaro_winkler_similarity({a}, {b}) >= 0.55 OR strlen({a}) <> length({a})"
+    " OR strlen({b}) <> length({b}))"
+)
+
 # -- what is alike --------------------------------------------------------------------------------------
 
 
@@ -176,11 +150,23 @@ def liken(bench: Bench, said: Sequence[bytes], told: Told) -> int:
         "CREATE TABLE met AS SELECT DISTINCT least(a, b) AS a, greatest(a, b) AS b FROM ("
         "SELECT a, unnest(y.tokens) AS b FROM ("
         "SELECT unnest(x.tokens) AS a, r FROM pairs JOIN plain x ON x.unique_id = l"
-        ") JOIN plain y ON y.unique_id = r) WHERE a <> b AND ("
-        # What is less alike than this is not alike by any rule of names.py but a nickname, which
-        # columns.py knows; letters beyond ASCII are counted otherwise there.
-        "jaro_winkler_similarity(a, b) >= 0.55 OR strlen(a) <> length(a) OR strlen(b) <> length(b))"
+        ") JOIN plain y ON y.unique_id = r) WHERE a <> b AND " + _MAYBE.format(a="a", b="b")
     )
+    return _alike(bench, said, told)
+
+
+def liken_all(bench: Bench, said: Sequence[bytes], told: Told) -> int:
+    """The same for a sample any two of whose records may be laid side by side."""
+    pair = _MAYBE.format(a="x.w", b="y.w")
+    bench.run(
+        "CREATE TABLE met AS WITH words AS (SELECT DISTINCT unnest(tokens) AS w FROM plain)"
+        " SELECT x.w AS a, y.w AS b FROM words x JOIN words y ON x.w < y.w"
+        f" WHERE {pair}"
+    )
+    return _alike(bench, said, told)
+
+
+def _alike(bench: Bench, said: Sequence[bytes], told: Told) -> int:
     count = int(bench.one("SELECT count(*) FROM met"))
     alike = Alike()
     for place, (a, b) in enumerate(bench.rows("SELECT a, b FROM met")):
@@ -191,7 +177,7 @@ def liken(bench: Bench, said: Sequence[bytes], told: Told) -> int:
     bench.run("DROP TABLE met")
     columns = ["unique_id: 'BIGINT'", *(f"{c}: 'VARCHAR[]'" for c in _NEAR)]
     rows = ({"unique_id": i, **near(opened(t), alike)} for i, t in enumerate(said))
-    _read(bench, "nears", columns, rows, len(said), "alike", told)
+    bench.read("nears", columns, rows, lambda n: told("alike", n, len(said)))
     bench.run("CREATE TABLE rows AS SELECT * FROM plain JOIN nears USING (unique_id)")
     bench.run("DROP TABLE plain")
     bench.run("DROP TABLE nears")
