@@ -97,7 +97,7 @@ async def _persons(people: People, chosen: Filter) -> AsyncIterator[list[Doc]]:
 
 async def _whole(people: People, persons: Sequence[str]) -> list[tuple[str, list[Doc]]]:
     """The records of these persons with their links."""
-    fields = {n: 1 for n in ("person", "system", "value", "state", "into", "at", "own")}
+    fields = dict.fromkeys(("person", "system", "value", "state", "into", "at", "own"), 1)
     where = {"person": {"$in": list(persons)}, "state": {"$ne": "removed"}}
     records = await people.records.many(where, fields, sort=[("person", 1), ("_id", 1)])
     links = await people.links.many({"_id": {"$in": [r["_id"] for r in records]}})

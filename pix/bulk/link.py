@@ -45,6 +45,11 @@ UNFINISHED = (
 )
 
 
+def _now() -> datetime:
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Who links, where DuckDB may use the disk, and what it may take of memory ("" for its default).
@@ -54,7 +59,7 @@ class Wanted:
     folder: Path | None = None
     memory: str = ""
     threads: int = 0
-    now: datetime = field(default_factory=lambda: _now())
+    now: datetime = field(default_factory=_now)
 
 
 @dataclass(slots=True)
@@ -71,11 +76,6 @@ class Linked:
     pairs: int = 0
     within_reach: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
-
-
-def _now() -> datetime:
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 async def link(people: People, wanted: Wanted, told: Told) -> Linked:

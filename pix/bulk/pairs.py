@@ -7,6 +7,8 @@ count only for a record that has found nobody earlier by another. Pairs are scor
 what does not fit into memory need not.
 """
 
+# ruff: noqa: S608 - statements are put together from our own rows, never from what records say
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -103,7 +105,7 @@ def block(bench: Bench, told: Told) -> int:
         " unnest(finer) AS finer FROM plain"
     )
     bench.run(
-        "CREATE TABLE full_keys AS SELECT key, any_value(kind) AS kind FROM posted GROUP BY key"  # noqa: S608
+        "CREATE TABLE full_keys AS SELECT key, any_value(kind) AS kind FROM posted GROUP BY key"
         f" HAVING count(DISTINCT who) > CASE WHEN any_value(kind) = 1 THEN {QUARANTINE} ELSE {FULL} END"
     )
     bench.run(
@@ -113,12 +115,12 @@ def block(bench: Bench, told: Told) -> int:
         " SEMI JOIN full_keys USING (key) WHERE posted.kind <> 1"
     )
     bench.run(
-        "CREATE TABLE too_many AS SELECT key FROM ways WHERE kind <> 1 GROUP BY key"  # noqa: S608
+        "CREATE TABLE too_many AS SELECT key FROM ways WHERE kind <> 1 GROUP BY key"
         f" HAVING count(DISTINCT who) > {FULL}"
     )
     for name, kinds in (("narrow", "kind <> 2"), ("wide", "kind = 2")):
         bench.run(
-            f"CREATE TABLE {name} AS SELECT DISTINCT a.unique_id AS l, b.unique_id AS r"  # noqa: S608
+            f"CREATE TABLE {name} AS SELECT DISTINCT a.unique_id AS l, b.unique_id AS r"
             f" FROM (SELECT * FROM ways ANTI JOIN too_many USING (key) WHERE {kinds}) a"
             f" JOIN (SELECT * FROM ways WHERE {kinds}) b"
             " ON a.key = b.key AND a.unique_id < b.unique_id"
@@ -193,7 +195,7 @@ def levelled(source: str) -> str:
     beside = ", ".join(f"a.{c} AS {c}_l, b.{c} AS {c}_r" for c in every)
     levels = ", ".join(f"{case(c)} AS gamma_{c.id}" for c in COMPARED)
     return (
-        f"SELECT l, r, {levels} FROM (SELECT l, r, {beside} FROM {source} p"  # noqa: S608
+        f"SELECT l, r, {levels} FROM (SELECT l, r, {beside} FROM {source} p"
         " JOIN rows a ON a.unique_id = p.l JOIN rows b ON b.unique_id = p.r)"
     )
 
@@ -203,12 +205,12 @@ def score(bench: Bench, model: Model, people: int, count: int, told: Told) -> It
     parts = max(1, -(-count // PARTITION))
     least = model.thresholds.review - REACH
     for part in range(parts):
-        source = f"(SELECT * FROM pairs WHERE (l * 7919 + r) % {parts} = {part})"  # noqa: S608
+        source = f"(SELECT * FROM pairs WHERE (l * 7919 + r) % {parts} = {part})"
         # Kept in between, or the engine would work out every level anew for each place it is named at.
         bench.run(f"CREATE OR REPLACE TEMP TABLE levels AS {levelled(source)}")
         bench.run(f"CREATE OR REPLACE TEMP TABLE weights AS {scored(model, people, 'levels')}")
         yield from (
             Pair(*row)
-            for row in bench.rows(f"SELECT l, r, plain, most FROM weights WHERE most >= {least}")  # noqa: S608
+            for row in bench.rows(f"SELECT l, r, plain, most FROM weights WHERE most >= {least}")
         )
         told("scoring", part + 1, parts)

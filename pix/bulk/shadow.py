@@ -70,9 +70,9 @@ async def shadow(people: People, other: Model, wanted: Wanted, told: Told) -> Sh
     report = Shadow(other.version, people.model.version, len(ids))
     for group in clustered(said, [(p.left, p.right) for p in found.pairs], rules):
         report.questions += len(group.asked)
-        for person, members in group.members.items():
+        for number, members in group.members.items():
             for member in members:
-                made[member] = str(person)
+                made[member] = str(number)
     _compare(report, ids, present, made)
     return report
 

@@ -9,6 +9,8 @@ be surer than training.DOUBT that a difference means two people. Thresholds and 
 model that is trained from; they are chosen on whole clusters, not here (matching digest §1).
 """
 
+# ruff: noqa: S608 - statements are put together from our own rows, never from what records say
+
 from __future__ import annotations
 
 import json
@@ -98,8 +100,7 @@ def _estimated(
     logging.getLogger("splink").setLevel(
         logging.ERROR
     )  # a level that is not seen is told in the report
-    database = splink.DuckDBAPI(bench.con)
-    chance = _by_chance(splink, database, bench, said, labels, present, wanted, told)
+    chance = _by_chance(splink, bench, said, labels, present, wanted, told)
     fill(bench, said, told)
     if labelled := any(labels):
         rows = ({"unique_id": i, "person": p} for i, p in enumerate(labels) if p)
@@ -113,7 +114,7 @@ def _estimated(
     )
     blocks = ("l.person = r.person",) if labelled else BLOCKS
     union = " UNION ".join(
-        "SELECT l.unique_id AS l, r.unique_id AS r FROM beside l JOIN beside r"  # noqa: S608
+        "SELECT l.unique_id AS l, r.unique_id AS r FROM beside l JOIN beside r"
         f" ON l.unique_id < r.unique_id AND {block}"
         for block in blocks
     )
@@ -126,7 +127,7 @@ def _estimated(
         " JOIN (SELECT * EXCLUDE (born) FROM beside) USING (unique_id)"
     )
     model = replace(present, u={a: {**present.u[a], **_seen(u)} for a, u in chance.items()})
-    linker = splink.Linker(database.register("people"), settings(model), log_level=None)
+    linker = _linker(splink, bench, "people", model)
     if labelled:
         linker.training.estimate_m_from_label_column("person")
         told("agreement (m)", 1, 1)
@@ -140,7 +141,6 @@ def _estimated(
 
 def _by_chance(
     splink: Any,
-    database: Any,
     bench: Bench,
     said: Sequence[bytes],
     labels: Sequence[str],
@@ -156,10 +156,15 @@ def _by_chance(
     fill(bench, some, told)
     liken_all(bench, some, told)
     bench.run("ALTER TABLE rows RENAME TO strangers")
-    linker = splink.Linker(database.register("strangers"), settings(present), log_level=None)
+    linker = _linker(splink, bench, "strangers", present)
     linker.training.estimate_u_using_random_sampling(max_pairs=wanted.pairs, seed=wanted.seed)
     told("chance (u)", 1, 1)
     return _shares(linker.misc.save_model_to_json(), "u_probability")
+
+
+def _linker(splink: Any, bench: Bench, table: str, model: Model) -> Any:
+    frame = splink.DuckDBAPI(bench.con).register(table)
+    return splink.Linker(frame, settings(model), log_level=None)
 
 
 def _seen(shares: Mapping[str, float | None]) -> dict[str, float]:
