@@ -33,6 +33,7 @@ from rich.text import Text
 import audit.app
 from affinity.pack import Pack, PackError
 from affinity.pack import load as load_pack
+from chassis import telemetry
 from chassis.audit import AuditWriter
 from chassis.mongo import Mongo
 from chassis.outbox import Forwarder
@@ -463,6 +464,7 @@ def _run(settings: Settings, story: Callable[[People], Awaitable[T]]) -> T:
 @asynccontextmanager
 async def _people(settings: Settings, uri: str, prefix: str) -> AsyncIterator[People]:
     pack = _pack(settings)
+    telemetry.configure("warning")  # what the audit does in the background would run through the bars
     mongo = Mongo(uri, pool=8, prefix=prefix)
     try:
         people = await prepared(settings, mongo, pack)

@@ -134,14 +134,16 @@ class _Feed:
 
         async def worker() -> None:
             for chain in waiting:
-                for one in chain:
-                    if (why := await self._put(http, one)) is not None:
-                        refused.append(Rejected(one.number, why))
+                refused.extend([r for one in chain if (r := await self._fed(http, one))])
 
         async with asyncio.TaskGroup() as group:
             for _ in range(self.way.parallel):
                 group.create_task(worker())
         return sorted(refused)
+
+    async def _fed(self, http: httpx.AsyncClient, one: Admitted) -> Rejected | None:
+        why = await self._put(http, one)
+        return Rejected(one.number, why) if why else None
 
     async def _put(
         self, http: httpx.AsyncClient, one: Admitted

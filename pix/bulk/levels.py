@@ -305,7 +305,8 @@ def scored(model: Model, people: int, source: str) -> str:
     cap = f"CASE WHEN {known} THEN {limit.household} ELSE {limit.strangers} END"
     home = f"CASE WHEN shared <= {limit.strangers} THEN shared ELSE least(shared, {cap}) END"
     return (
-        f"SELECT *, own + {home} - {prior!r} AS plain, own + rare + {home} - {prior!r} AS most "
+        f"SELECT *, CAST(own + {home} - {prior!r} AS DOUBLE) AS plain,"
+        f" CAST(own + rare + {home} - {prior!r} AS DOUBLE) AS most "
         f"FROM (SELECT *, {own} AS own, {name} AS rare, {shared} AS shared FROM {source})"
     )
 
