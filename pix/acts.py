@@ -87,8 +87,8 @@ def turns(people: People, primary: Identifier, patient: Mapping[str, Any] | None
     anchor, and the blocking keys of what the Patient says."""
     if not patient:
         return {primary.key}
-    claim = claims.claim(patient, primary, people.domains)
-    said = people.says(showing.canonical(patient), patient)
+    own = showing.canonical(patient)
+    claim, said = people.claim(primary, own, patient), people.says(own, patient)
     return {primary.key, claim.anchor or primary.key, *(k.text for k in keys_of(said))}
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from chassis.mongo import Doc
-from pix import claims, joining, showing, writing
+from pix import joining, showing, writing
 from pix.candidates import MOST, Finding
 from pix.claims import Claim
 from pix.events import Event, moves
@@ -115,9 +115,9 @@ class Change:
         claimed = [identifier.key for identifier, _ in fed]
         self._claims.update(claimed)
         await self.read({"claim": {"$in": claimed}})
+        owns = [(i, showing.canonical(p), p) for i, p in fed]
         said = [
-            (claims.claim(p, i, self.domains), keys_of(self.people.says(showing.canonical(p), p)))
-            for i, p in fed
+            (self.people.claim(i, own, p), keys_of(self.people.says(own, p))) for i, own, p in owns
         ]
         held = {h.identifier.key for claim, _ in said for h in claim.held}
         await self.read_identifiers(held | {k for r in self.records.values() for k in r.holds})
@@ -237,6 +237,11 @@ class Change:
         self.fresh.add(person)
         return person
 
+    def match(self, link: Link) -> None:
+        """This is why the record is in its person."""
+        self.links.match(link)
+        self._dirty.add(link.person)
+
     async def settle(self, record: Record, claim: Claim, person: str, link: Link) -> None:
         """The record claims this now, and is this person: its identifiers and what follows from it."""
         await self.read_identifiers({*record.holds, *(h.identifier.key for h in claim.held)})
@@ -250,7 +255,7 @@ class Change:
                 known.record, known.state = record.id, "active"
         record.holds = [h.identifier.key for h in claim.held]
         record.anchor = f"{claim.anchor} {claim.born}" if claim.anchor else ""
-        self.links.match(link)
+        self.match(link)
         self.follow(record)
         self._left(was, person)
         self._dirty |= {was, person}

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chassis.mongo import Doc
-from pix import claims, joining, showing
+from pix import joining, showing
 from pix.blocking import Key
 from pix.change import Change, person_number
 from pix.claims import Claim
@@ -120,7 +120,7 @@ async def _ordered(change: Change, case: Case) -> bool:
 
 
 async def _case(change: Change, record: Record, patient: Mapping[str, Any]) -> Case:
-    claim = claims.claim(patient, record.primary, change.domains)
+    claim = change.people.claim(record.primary, record.own, patient)
     said = change.people.says(record.own, patient)
     await change.read_identifiers({*record.holds, *(h.identifier.key for h in claim.held)})
     case = Case(record, claim, said, b"")
@@ -401,7 +401,7 @@ async def _join(change: Change, case: Case, decision: Decision) -> None:
             "anchor": case.record.anchor,
         },
     )
-    change.links.match(replace(link, decision=number))
+    change.match(replace(link, decision=number))
 
 
 def _link(

@@ -34,8 +34,9 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from chassis import outbox
 from chassis.mongo import Doc, Mongo, Table
-from pix import showing
+from pix import claims, showing
 from pix.cards import Card
+from pix.claims import Claim
 from pix.frequencies import Counted
 from pix.identifiers import Domains, Identifier
 from pix.model import Model, load
@@ -129,8 +130,8 @@ class Record:
 class People:
     """The collections, and what every transaction over them shares.
 
-    `between` is called with a collection's name before each write of a change: the place where a test
-    lets the process die.
+    `between` is called before each write of a change with the collection's name, and with "commit" when
+    all is written: the places where a test lets the process die.
     """
 
     def __init__(self, mongo: Mongo, domains: Domains, model: Model | None = None) -> None:
@@ -138,6 +139,7 @@ class People:
         self.model = model or load()
         self.turns = Turns()
         self._said: OrderedDict[bytes, bytes] = OrderedDict()
+        self._claims: OrderedDict[tuple[Identifier, bytes], Claim] = OrderedDict()
         self.between: Callable[[str], None] | None = None
 
         def table(name: str) -> Table:
@@ -204,6 +206,23 @@ class People:
                 self._said.popitem(last=False)
         return found
 
+    def claim(
+        self, primary: Identifier, own: bytes, patient: Mapping[str, Any] | None = None
+    ) -> Claim:
+        """The claim of a canonical Patient that is fed under `primary`; remembered like its traits."""
+        found = self._claims.get((primary, own))
+        if found is None:
+            found = claims.claim(patient or showing.opened(own), primary, self.domains)
+            self._claims[primary, own] = found
+            while len(self._claims) > _REMEMBERED:
+                self._claims.popitem(last=False)
+        return found
+
+    def reached(self, place: str) -> None:
+        """The change has come so far."""
+        if self.between is not None:
+            self.between(place)
+
     async def bulk(self, table: Table, writes: Sequence[Any], session: AsyncClientSession) -> None:
         """These writes, in order, as part of the session's transaction.
 
@@ -211,8 +230,7 @@ class People:
         """
         if not writes:
             return
-        if self.between is not None:
-            self.between(table.name)
+        self.reached(table.name)
         try:
             await table.raw.bulk_write(writes, session=session)
         except BulkWriteError as fault:

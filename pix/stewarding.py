@@ -253,7 +253,7 @@ async def _survivor_back(change: Change, said: Doc) -> None:
     back = await _back(change, said["stood"], survivor.person, [survivor.id])
     await change.move([survivor], back)
     if said["held"]:
-        change.links.match(replace(Link.of(said["held"]), person=back))
+        change.match(replace(Link.of(said["held"]), person=back))
 
 
 async def _unmerge_persons(change: Change, found: Doc, reason: str) -> str:
@@ -379,7 +379,7 @@ def _with_tail(change: Change, record: Record) -> set[str]:
 async def _manual(change: Change, record: Record, person: str, reason: str, number: str) -> None:
     await change.links.read([record.id])
     by = change.actor.name
-    change.links.match(
+    change.match(
         Link(
             record.id, person, "MATCH", change.now, "manual", decision=number, by=by, reason=reason
         )

@@ -33,7 +33,7 @@ async def write(change: Change) -> None:
     for person, to in sorted(change.redirects.items()):
         await change.links.redirected(person, to)
     for id_ in change.touched | _relinked(change):
-        _show(change, change.records[id_])
+        _show(change, change.records[id_], only_links=id_ not in change.touched)
     cards = await _cards(change)
     await change.redraw()
     change.done()
@@ -50,6 +50,7 @@ async def write(change: Change) -> None:
     await people.bulk(people.decisions, [InsertOne(d) for d in change.decisions], session)
     if not change.quiet:
         await people.bulk(people.events, [InsertOne(e) for e in _events(change)], session)
+    people.reached("commit")
 
 
 # -- records --------------------------------------------------------------------------------------
@@ -73,7 +74,9 @@ def _relinked(change: Change) -> set[str]:
     return relinked
 
 
-def _show(change: Change, record: Record) -> None:
+def _show(change: Change, record: Record, *, only_links: bool) -> None:
+    """The record as it is shown now. What it is found by stays as it was when only its links differ,
+    unless these are its first or were its last: a record with links is said to be active."""
     stored = change.before.get(record.id)
     record.v = (stored["v"] if stored else 0) + 1
     record.at = change.now
@@ -90,7 +93,9 @@ def _show(change: Change, record: Record) -> None:
         absorbed=record.absorbed,
         into=record.into,
     )
-    record.b, record.ix = dumps(patient), showing.indexed(patient)
+    record.b = dumps(patient)
+    if not (only_links and stored and bool(stored["links"]) == bool(record.links)):
+        record.ix = showing.indexed(patient)
 
 
 def _records(
@@ -144,7 +149,7 @@ async def _cards(change: Change) -> list[ReplaceOne[Doc] | InsertOne[Doc]]:
     if stored:
         rows = await change.people.persons.many({"_id": {"$in": stored}}, session=change.session)
         old = {row["_id"]: row for row in rows}
-    touched = frozenset(change.known)
+    touched, told = frozenset(change.known), _told(change)
     changes: list[ReplaceOne[Doc] | InsertOne[Doc]] = []
     for person in sorted(affected):
         before = old.get(person)
@@ -152,7 +157,7 @@ async def _cards(change: Change) -> list[ReplaceOne[Doc] | InsertOne[Doc]]:
             person,
             Card.of(before) if before else None,
             touched,
-            _told(change, person),
+            told.get(person, ()),
             _members(change, person),
         )
         document = card.document() | _standing(change, person, card, before)
@@ -183,13 +188,15 @@ def _affected(change: Change) -> set[str]:
     return made - {""}
 
 
-def _told(change: Change, person: str) -> list[Told]:
-    made = []
+def _told(change: Change) -> dict[str, list[Told]]:
+    """What is told of each person, as far as it was read."""
+    made: dict[str, list[Told]] = {}
     for known in change.known.values():
-        best = known.best()
-        if best is not None and known.owner() == person:
+        best, owner = known.best(), known.owner()
+        if best is not None and owner is not None:
             record = known.record if known.state == "active" else ""
-            made.append(Told(known.system, known.value, record, best.record, best.told))
+            told = Told(known.system, known.value, record, best.record, best.told)
+            made.setdefault(owner, []).append(told)
     return made
 
 

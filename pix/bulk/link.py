@@ -21,7 +21,7 @@ from pathlib import Path
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
-from pix import claims, linking, showing
+from pix import linking
 from pix.bulk import accounts, loads
 from pix.bulk.accounts import Operator
 from pix.bulk.admission import Admitted
@@ -249,7 +249,7 @@ async def _written(
             if one is not None and one.key not in fed:
                 entered[place] = _record(change, one)
     claimed = {
-        place: claims.claim(showing.opened(r.own), r.primary, people.domains)
+        place: people.claim(r.primary, r.own)
         for place, r in entered.items()
     }
     await change.read_identifiers(
