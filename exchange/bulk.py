@@ -147,7 +147,7 @@ def _say_load(made: Load, rejects: Path, console: Console) -> None:
             table.add_row(f"{counts[name]}", said)
     console.print(table)
     if counts["refused"]:
-        console.print(f"Why, line by line: {rejects}")
+        console.print(f"Why, line by line: {rejects}", soft_wrap=True)
     if counts["staged"]:
         console.print("Now run `throughline people link`: until then nobody is told of them.")
 
@@ -207,7 +207,7 @@ def shadow(settings: Settings, version: str, report: Path, room: Room, console: 
     ):  # fmt: skip
         table.add_row(name, f"{count}")
     console.print(table)
-    console.print(f"Which they are: {report}. Nothing was changed.")
+    console.print(f"Which they are: {report}. Nothing was changed.", soft_wrap=True)
     return Exit.OK
 
 
@@ -281,7 +281,8 @@ def train(settings: Settings, wanted: Training, room: Room, console: Console) ->
     console.print(table)
     console.print(
         f"Learnt from {len(said)} records, {'with labels' if any(labels) else 'without labels'}."
-        f" Try it before it is used: `throughline people link --shadow {wanted.out}`."
+        f" Try it before it is used: `throughline people link --shadow {wanted.out}`.",
+        soft_wrap=True,
     )
     return Exit.OK
 
@@ -464,7 +465,9 @@ def _run(settings: Settings, story: Callable[[People], Awaitable[T]]) -> T:
 @asynccontextmanager
 async def _people(settings: Settings, uri: str, prefix: str) -> AsyncIterator[People]:
     pack = _pack(settings)
-    telemetry.configure("warning")  # what the audit does in the background would run through the bars
+    telemetry.configure(
+        "warning"
+    )  # what the audit does in the background would run through the bars
     mongo = Mongo(uri, pool=8, prefix=prefix)
     try:
         people = await prepared(settings, mongo, pack)

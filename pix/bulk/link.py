@@ -248,10 +248,7 @@ async def _written(
             one = waiting.get(keys[place])
             if one is not None and one.key not in fed:
                 entered[place] = _record(change, one)
-    claimed = {
-        place: people.claim(r.primary, r.own)
-        for place, r in entered.items()
-    }
+    claimed = {place: people.claim(r.primary, r.own) for place, r in entered.items()}
     await change.read_identifiers(
         {h.identifier.key for claim in claimed.values() for h in claim.held}
     )
