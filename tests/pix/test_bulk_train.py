@@ -15,8 +15,8 @@ from pix import model
 from pix.bulk import engine, train
 from pix.identifiers import Domains
 from pix.profiles import kept
-from pix.traits import traits
 from pix.training import CHANCE
+from pix.traits import traits
 from tests.pix.makers import BASE
 
 pytest.importorskip("splink")
@@ -80,6 +80,6 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
             raise ImportError(name)
         return whole(name, *more)
 
-    monkeypatch.setattr(engine.importlib, "import_module", lambda n: missing(n))
+    monkeypatch.setattr(engine.importlib, "import_module", missing)
     with pytest.raises(engine.Missing, match=r"throughline\[linkage\]"):
         engine.needed("splink")
