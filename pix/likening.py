@@ -238,7 +238,7 @@ def _shared(x: Name, y: Name) -> list[tuple[str, str]]:
                 found.append((a, b))
                 right.remove(b)
                 break
-    return found
+    return sorted(found, key=sorted)  # whichever side comes first
 
 
 def _called(x: Name, y: Name) -> bool:
@@ -470,7 +470,9 @@ def _others(a: Traits, b: Traits) -> Look:
             if x.domain == y.domain:
                 if x.value == y.value:
                     return Look(0, x, y)
-                best = Look(1, x, y)
+                slip = len(x.value) == len(y.value) and _slip(x.value, y.value)
+                if best.level < 0 or slip:
+                    best = Look(1 if slip else 2, x, y)
     return best
 
 
@@ -497,7 +499,10 @@ ASPECTS: tuple[Aspect, ...] = (
     Aspect("nino", "National Insurance number", _number("nino"), _SAME_OR_NOT, "domain digest §1.2 (f)"),
     Aspect("pnc", "Police National Computer id", _number("pnc"), _SAME_OR_NOT, "domain digest §1.2 (b)"),
     Aspect("cro", "Criminal Records Office number", _number("cro"), _SAME_OR_NOT, "domain digest §1.2 (b)"),
-    Aspect("others", "Other national number", _others, _SAME_OR_NOT, "domain digest §1.1"),
+    Aspect("others", "Other national number", _others, (
+        Level("same", "the same"), Level("slip", "different by one slip of the pen"),
+        Level("different", "different"),
+    ), "domain digest §1.1"),
     Aspect("local", "Number of one issuer", _local, (Level("same", "the same at the same issuer"),),
            "domain digest §1.5"),
     Aspect("middle", "Middle name", _middle, (

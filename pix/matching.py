@@ -420,18 +420,27 @@ def _adjustment(place: int, look: Look, model: Model, frequencies: Frequencies) 
         return log2(people / max(sharing, typical))
     if place:
         return 0.0
+    given, family = frequencies.given, frequencies.surname
+    if look.level != NAME["both"]:
+        # Parts have changed places: a surname that stands among the given names is no rarity.
+        given = family = _either(given, family, look)
     bits = 0.0
     if level.given and look.given:
-        common = max(
-            frequencies.given.get(look.given[0], 0), frequencies.given.get(look.given[1], 0)
-        )
+        common = max(given.get(look.given[0], 0), given.get(look.given[1], 0))
         bits += level.given * log2(model.mean["given"] / max(common, model.floor))
     if level.family and look.family:
-        common = max(
-            frequencies.surname.get(look.family[0], 0), frequencies.surname.get(look.family[1], 0)
-        )
+        common = max(family.get(look.family[0], 0), family.get(look.family[1], 0))
         bits += level.family * log2(model.mean["surname"] / max(common, model.floor))
     return bits
+
+
+def _either(
+    given: Mapping[str, float], family: Mapping[str, float], look: Look
+) -> dict[str, float]:
+    return {
+        part: max(given.get(part, 0), family.get(part, 0))
+        for part in (*(look.given or ()), *(look.family or ()))
+    }
 
 
 def _shared_key(kind: str, look: Look) -> str:

@@ -92,6 +92,7 @@ def trained(
     version: str,
     dice: Random,
     randoms: int = 2_000_000,
+    doubt: Mapping[str, float] = DOUBT,
 ) -> dict[str, Any]:
     """A model as JSON: levels from these people, thresholds and the rest of `settings` as they are."""
     m = shares(counted(matched_pairs(persons, dice)))
@@ -114,7 +115,7 @@ def trained(
             aspect.id: {
                 level.id: {
                     "m": _round(
-                        _doubted(aspect.id, m[aspect.id][level.id], u[aspect.id][level.id])
+                        _doubted(doubt[aspect.id], m[aspect.id][level.id], u[aspect.id][level.id])
                     ),
                     "u": _round(CHANCE.get((aspect.id, level.id), u[aspect.id][level.id])),
                 }
@@ -151,8 +152,7 @@ def _names_by_chance(
     return {**found, "both": min(1.0, max(found["both"], TOGETHER * given * family))}
 
 
-def _doubted(aspect: str, m: float, u: float) -> float:
-    doubt = DOUBT[aspect]
+def _doubted(doubt: float, m: float, u: float) -> float:
     return (1 - doubt) * m + doubt * u
 
 
