@@ -23,7 +23,7 @@ MANY = (
     "family_whole", "family_sorted", "family_one", "family_one_near", "family", "family_near",
     "family_sound", "others_of_name", "swap_near", "tokens", "tokens_near", "middle", "middle_initials",
     "middle_letters", "middle_near", "nhs", "nhs_verified", "upn", "upn_fixed", "nino", "pnc", "cro",
-    "others", "others_domains", "local", "uprns", "homes", "bare_homes", "postcodes", "outcodes",
+    "others", "others_domains", "others_slips", "local", "uprns", "homes", "bare_homes", "postcodes", "outcodes",
     "phones", "emails",
 )  # fmt: skip
 # Small numbers: 1 where there is no name, no given name, or a name without surname; and how many words
@@ -116,6 +116,7 @@ def plain(traits: Traits) -> Row:
         "cro": by["cro"],
         "others": [f"{n.domain}|{n.value}" for n in national],
         "others_domains": _once(n.domain for n in national),
+        "others_slips": _once(s for n in national for s in _slips(n.domain, n.value)),
         "local": [f"{n.domain}|{n.value}" for n in numbers if "/" in n.domain],
         "uprns": _once(a.uprn for a in traits.addresses if a.uprn),
         "homes": _once(h for h, _ in homes),
@@ -166,6 +167,7 @@ def table(traits: Sequence[Traits]) -> Iterator[Row]:
     return (row(t, alike) for t in traits)
 
 
+_MOST_SLIPS = 24  # letters of a number; what is longer is no number that people write down
 _NAMED = frozenset({"nhs", "upn", "nino", "pnc", "cro"})
 
 
@@ -185,6 +187,19 @@ def _near(found: Iterable[str], alike: Alike) -> list[str]:
 
 def _family_near(found: Iterable[str], alike: Alike) -> list[str]:
     return _once(w for p in found for w in (p, *alike.family_near.get(p, ())))
+
+
+def _slips(domain: str, value: str) -> Iterator[str]:
+    """What a number shares with every number that is one slip of the pen away from it: itself with one
+    place open, or with two places open whose letters are exchanged."""
+    value = value[:_MOST_SLIPS]
+    for i, letter in enumerate(value):
+        open_ = f"{domain}|{len(value)}|{value[:i]}_"
+        yield open_ + value[i + 1 :]
+        for j in range(i + 1, len(value)):
+            if value[j] != letter:
+                both = "".join(sorted((letter, value[j])))
+                yield f"{open_}{value[i + 1 : j]}_{value[j + 1 :]}|{both}"
 
 
 def _length(name: Name) -> int:

@@ -189,7 +189,9 @@ COMPARED: tuple[Compared, ...] = (
     _same("nino", "nino"),
     _same("pnc", "pnc"),
     _same("cro", "cro"),
-    _same("others", "others", _not(_meet("others_domains"))),
+    Compared("others", ("others",), _not(_meet("others_domains")), {
+        "same": _meet("others"), "slip": _meet("others_slips"),
+    }),
     Compared("local", ("local",), _not(_meet("local")), {}),
     Compared("middle", ("middle",), _or(
         "size(middle_letters_l) = 0", "size(middle_letters_r) = 0"), {

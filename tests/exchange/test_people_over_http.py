@@ -20,7 +20,12 @@ COMMAND = [sys.executable, "-m", "exchange"]
 
 def ran(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *words], capture_output=True, text=True, timeout=120, env={**os.environ}
+        [*COMMAND, *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ},
     )
 
 
