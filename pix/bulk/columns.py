@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pix.names import GROUPS, Likeness, likeness, surname_likeness
-from pix.traits import Name, Traits
+from pix.traits import Name, Traits, district
 
 # Every column and whether it holds one text or a list of them.
 ONE = ("born", "md_sorted", "year_sorted", "nhs_first", "nhs_sorted", "sex")
@@ -23,8 +23,8 @@ MANY = (
     "family_whole", "family_sorted", "family_one", "family_one_near", "family", "family_near",
     "family_sound", "others_of_name", "swap_near", "tokens", "tokens_near", "middle", "middle_initials",
     "middle_letters", "middle_near", "nhs", "nhs_verified", "upn", "upn_fixed", "nino", "pnc", "cro",
-    "others", "others_domains", "others_slips", "local", "uprns", "homes", "bare_homes", "postcodes", "outcodes",
-    "phones", "emails",
+    "others", "others_domains", "others_slips", "local", "uprns", "homes", "bare_homes", "postcodes",
+    "outcodes", "phones", "emails",
 )  # fmt: skip
 # Small numbers: 1 where there is no name, no given name, or a name without surname; and how many words
 # the shortest name has.
@@ -69,7 +69,7 @@ for _name, _groups in GROUPS.items():
 def words(traits: Traits) -> list[str]:
     """Every word of a record's names that can be alike another."""
     found = (w for n in traits.names for w in (n.given, *n.middle, *n.family) if len(w) > 1)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys((*found, *_joined(traits.names))))
 
 
 def plain(traits: Traits) -> Row:
@@ -103,7 +103,7 @@ def plain(traits: Traits) -> Row:
         ),
         "family": _once(f for f in family if len(f) > 1),
         "others_of_name": _once(w for w in (*given, *middle) if len(w) > 1),
-        "tokens": words(traits),
+        "tokens": _tokens(traits),
         "middle": [m for m in middle if len(m) > 1],
         "middle_initials": [m for m in middle if len(m) == 1],
         "middle_letters": _once(m[0] for m in middle),
@@ -122,7 +122,7 @@ def plain(traits: Traits) -> Row:
         "homes": _once(h for h, _ in homes),
         "bare_homes": _once(h for h, uprn in homes if not uprn),
         "postcodes": postcodes,
-        "outcodes": _once(p[:-3] for p in postcodes),
+        "outcodes": _once(d for p in postcodes if (d := district(p))),
         "phones": list(traits.phones),
         "emails": list(traits.emails),
         "nameless": int(not names),
@@ -141,14 +141,14 @@ def near(traits: Traits, alike: Alike) -> Row:
     ones = [n.family[0] for n in names if len(n.family) == 1 and len(n.family[0]) > 1]
     middle = [m for n in names for m in n.middle if len(m) > 1]
     return {
-        "given_near": _once((*_near(given, alike), *_joined(names))),
+        "given_near": _near((*given, *_joined(names)), alike),
         "swap_near": _near(given, alike),
         "given_sound": _once(s for g in given for s in alike.sound.get(g, ())),
         "cross_near": _near(crossing, alike),
         "family_one_near": _family_near(ones, alike),
         "family_near": _family_near(parts, alike),
         "family_sound": _once(s for p in parts for s in alike.family_sound.get(p, ())),
-        "tokens_near": _near(words(traits), alike),
+        "tokens_near": _near(_tokens(traits), alike),
         "middle_near": _once(
             (*_near(middle, alike), *(s for m in middle for s in alike.sound.get(m, ())))
         ),
@@ -204,6 +204,10 @@ def _slips(domain: str, value: str) -> Iterator[str]:
 
 def _length(name: Name) -> int:
     return sum(len(w) > 1 for w in (name.given, *name.middle, *name.family))
+
+
+def _tokens(traits: Traits) -> list[str]:
+    return _once(w for n in traits.names for w in (n.given, *n.middle, *n.family) if len(w) > 1)
 
 
 def _joined(names: Sequence[Name]) -> Iterator[str]:

@@ -59,7 +59,15 @@ _F_ANY = _or(_F_SAME, _F_NEAR, _F_PART)
 _F_MOVED = _meet("family_near", "others_of_name")
 _F_SOUND = _meet("family_sound", "family", both=False)
 _G_MISSING, _F_MISSING = "(no_given_l + no_given_r > 0)", "(no_family_l + no_family_r > 0)"
-_SWAPPED = _and("arrays_overlap(swap_near_l, family_r)", "arrays_overlap(swap_near_r, family_l)")
+# Each given name is like a part of the other's surname; one of the two may only sound like it.
+_HERE_NEAR, _THERE_NEAR = (
+    "arrays_overlap(family_near_l, given_long_r)", "arrays_overlap(family_near_r, given_long_l)",
+)  # fmt: skip
+_HERE, _THERE = (
+    _or(_HERE_NEAR, "arrays_overlap(family_sound_l, given_long_r)"),
+    _or(_THERE_NEAR, "arrays_overlap(family_sound_r, given_long_l)"),
+)
+_SWAPPED = _and(_HERE, _THERE, _or(_HERE_NEAR, _THERE_NEAR))
 _SETTLED = _or(
     _and(_G_NEAR, _F_SAME), _and(_G_SAME, _or(_F_NEAR, _F_PART)),
     _and(_G_NEAR, _F_MOVED, _not(_F_ANY)),

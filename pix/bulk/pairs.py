@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pix.blocking import FULL, QUARANTINE, keys
-from pix.bulk.columns import FLAGS, MANY, ONE, Alike, near, plain
+from pix.bulk.columns import FLAGS, MANY, ONE, Alike, near, plain, words
 from pix.bulk.engine import Bench
 from pix.bulk.levels import COMPARED, case, scored
 from pix.model import Model
@@ -74,7 +74,7 @@ def fill(bench: Bench, said: Sequence[bytes], told: Told) -> None:
     flags = [f"{c}: 'TINYINT'" for c in FLAGS]
     more = [
         "unique_id: 'BIGINT'", "who: 'VARCHAR'", "keys: 'VARCHAR[]'", "kinds: 'TINYINT[]'",
-        "finer: 'VARCHAR[][]'",
+        "finer: 'VARCHAR[][]'", "words: 'VARCHAR[]'",
     ]  # fmt: skip
     rows = (_row(place, unpacked(t)) for place, t in enumerate(said))
     bench.read(
@@ -91,6 +91,7 @@ def _row(place: int, traits: Traits) -> dict[str, object]:
         "keys": [k.text for k in found],
         "kinds": [1 if k.strong else 2 if k.spare else 0 for k in found],
         "finer": [list(k.finer) for k in found],
+        "words": words(traits),
         **plain(traits),
     }
 
@@ -150,8 +151,8 @@ def liken(bench: Bench, said: Sequence[bytes], told: Told) -> int:
     """The table `rows`: `plain` and the lists of what is alike, for the words that meet in a pair."""
     bench.run(
         "CREATE TABLE met AS SELECT DISTINCT least(a, b) AS a, greatest(a, b) AS b FROM ("
-        "SELECT a, unnest(y.tokens) AS b FROM ("
-        "SELECT unnest(x.tokens) AS a, r FROM pairs JOIN plain x ON x.unique_id = l"
+        "SELECT a, unnest(y.words) AS b FROM ("
+        "SELECT unnest(x.words) AS a, r FROM pairs JOIN plain x ON x.unique_id = l"
         ") JOIN plain y ON y.unique_id = r) WHERE a <> b AND " + _MAYBE.format(a="a", b="b")
     )
     return _alike(bench, said, told)
@@ -161,8 +162,8 @@ def liken_all(bench: Bench, said: Sequence[bytes], told: Told) -> int:
     """The same for a sample any two of whose records may be laid side by side."""
     pair = _MAYBE.format(a="x.w", b="y.w")
     bench.run(
-        "CREATE TABLE met AS WITH words AS (SELECT DISTINCT unnest(tokens) AS w FROM plain)"
-        " SELECT x.w AS a, y.w AS b FROM words x JOIN words y ON x.w < y.w"
+        "CREATE TABLE met AS WITH every AS (SELECT DISTINCT unnest(words) AS w FROM plain)"
+        " SELECT x.w AS a, y.w AS b FROM every x JOIN every y ON x.w < y.w"
         f" WHERE {pair}"
     )
     return _alike(bench, said, told)
