@@ -245,8 +245,10 @@ async def part(change: Change, person: str) -> None:
     frequencies, today = people.counted.current, change.now.date()
     parts = valid(now, people.model, frequencies, today=today)
     if len(parts) > 1:
-        ids = {r.id for r in mates}
-        tied = [(e["a"], e["b"]) for e in await change.links.between("inclusions", ids, ids)]
+        # what people tied to a record that was merged since is tied to its survivor
+        stands = {i: change.records[i].root or i for i in change.everyone(person)}
+        edges = await change.links.between("inclusions", stands, stands)
+        tied = [(stands[e["a"]], stands[e["b"]]) for e in edges]
         parts = valid(now, people.model, frequencies, today=today, tied=tied)
     for group in parts[1:]:
         number = change.begin(person_number())
