@@ -7,6 +7,8 @@
 
 Thinking is in matching.py; here its questions are asked in order and its answers applied. People's
 exclusions and inclusions come before every weight (docs/decisions/0010).
+
+One file, because its steps are one story that is read from top to bottom.
 """
 
 from __future__ import annotations
