@@ -1,7 +1,8 @@
 """`throughline people load`, `train`, `link` and `export`: files in, models and persons out.
 
 What they do is in pix/bulk; here it is given a store, a terminal and an audit. Imports of pix.bulk are
-inside the stories, so that nothing else of the command line waits for them.
+inside the stories, so that nothing else of the command line waits for them. The file is long because
+four commands and the shadow run share one store, one progress and one audit here.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ model that is trained from; they are chosen on whole clusters, not here (matchin
 from __future__ import annotations
 
 import json
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -97,9 +96,6 @@ def _estimated(
     told: Told,
 ) -> Shares:
     splink = needed("splink")
-    logging.getLogger("splink").setLevel(
-        logging.ERROR
-    )  # a level that is not seen is told in the report
     chance = _by_chance(splink, bench, said, labels, present, wanted, told)
     fill(bench, said, told)
     if labelled := any(labels):
@@ -164,7 +160,8 @@ def _by_chance(
 
 def _linker(splink: Any, bench: Bench, table: str, model: Model) -> Any:
     frame = splink.DuckDBAPI(bench.con).register(table)
-    return splink.Linker(frame, settings(model), log_level=None)
+    # 40: errors only; levels that were not seen are told in the report
+    return splink.Linker(frame, settings(model), log_level=40)
 
 
 def _seen(shares: Mapping[str, float | None]) -> dict[str, float]:
