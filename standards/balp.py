@@ -141,6 +141,14 @@ ITI_68 = rest(
     "R", "read", ("data", "patient"), iti=("ITI-68", "Retrieve Document"),
     profile=_MHD + "RetrieveDocument.Audit.Responder", data_role="3", see="MHD 2:3.68.5.1",
 )  # fmt: skip
+ITI_105 = rest(
+    "C", "create", ("data", "patient"), iti=("ITI-105", "Simplified Publish"),
+    profile=_MHD + "SimplifiedPublish.Audit.Recipient", see="MHD 2:3.105.5.1",
+)  # fmt: skip
+ITI_106 = rest(
+    "C", "create", ("data", "patient"), iti=("ITI-106", "Generate Metadata"),
+    profile=_MHD + "GenerateMetadata.Audit.Recipient", see="MHD 2:3.106.5.1",
+)  # fmt: skip
 _DEMOGRAPHICS = ("ITI-78", "Mobile Patient Demographics Query")
 ITI_78 = rest(
     "E", "search-type", ("query", "patient"), iti=_DEMOGRAPHICS,
@@ -206,7 +214,7 @@ SEARCH = rest("E", "search-type", ("query",))
 PATTERNS: Mapping[str, AuditPattern] = {
     "ITI-20": ITI_20, "ITI-65": ITI_65, "ITI-66": ITI_66, "ITI-66 read": ITI_66_READ,
     "ITI-67": ITI_67, "ITI-67 read": ITI_67_READ, "ITI-68": ITI_68, "ITI-71": ITI_71,
-    "ITI-119": ITI_119, "ITI-78": ITI_78,
+    "ITI-105": ITI_105, "ITI-106": ITI_106, "ITI-119": ITI_119, "ITI-78": ITI_78,
     "ITI-78 read": ITI_78_READ, "ITI-81": ITI_81, "ITI-81 read": ITI_81_READ,
     "ITI-83": ITI_83, "ITI-102": ITI_102, "ITI-104 create": ITI_104_CREATE,
     "ITI-104 update": ITI_104_UPDATE, "ITI-104 delete": ITI_104_DELETE, "create": CREATE,
