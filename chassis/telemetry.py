@@ -46,10 +46,13 @@ NEIGHBOUR = LogEvent("THL010", "warning", "neighbour did not answer", ("neighbou
 ROTATED = LogEvent("THL011", "info", "signing key rotated", ("kid",))
 CHAIN = LogEvent("THL012", "info", "audit chain opened", ("chain",))
 ANCHORED = LogEvent("THL013", "info", "head of an audit chain", ("chain", "seq", "hash"))
+SOURCE = LogEvent(
+    "THL014", "warning", "a source outside gave no document, or not the right one", ("source", "fault")
+)
 
 EVENTS: tuple[LogEvent, ...] = (
     REQUEST, FAULT, UNAVAILABLE, AUDIT_FAILED, STARTED, STOPPED, SWEPT, FORWARDED, BACKGROUND,
-    NEIGHBOUR, ROTATED, CHAIN, ANCHORED,
+    NEIGHBOUR, ROTATED, CHAIN, ANCHORED, SOURCE,
 )  # fmt: skip
 
 REQUESTS = Counter("throughline_requests", "Requests served", ("transaction", "status"))

@@ -15,6 +15,10 @@ from chassis.settings import Settings, rows
 from exchange.exits import Exit, Trouble
 
 EVERY = tuple(row.name for row in rows())
+_AT_LEAST_ONE = (
+    "workers", "pool", "max_body", "max_document", "token_seconds", "find_limit", "retrieval_wait",
+    "retrieval_seconds",
+)  # fmt: skip
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -89,7 +93,7 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
         found.append(("admin_port", "must differ from --port."))
     found += [
         (name, f"must be at least 1 (it is {getattr(settings, name)}).")
-        for name in ("workers", "pool", "max_body", "max_document", "token_seconds", "find_limit")
+        for name in _AT_LEAST_ONE
         if getattr(settings, name) < 1
     ]
     for name in (

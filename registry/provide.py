@@ -21,8 +21,9 @@ from chassis.caller import challenge
 from chassis.settings import Settings
 from chassis.spool import by_token
 from governance.permit import Denied, Permit, grant
-from registry.documents import Check, Documents, MovedError, submitter
+from registry.documents import SYSTEM, Check, Documents, MovedError, submitter
 from registry.draft import drafted
+from registry.elsewhere import located
 from registry.neighbours import People, Vault
 from registry.sent import Draft
 from registry.standing import Known, persons, standing
@@ -58,6 +59,13 @@ class Provide:
             base=call.base,
             pack=self.pack,
             lenient=self.settings.codes == "lenient",
+            ids=call.ids,
+        )
+        draft.issues += located(
+            draft,
+            self.pack,
+            organisation=call.caller.organisation,
+            system=call.caller.role == SYSTEM,
             ids=call.ids,
         )
         permits = _permits(call, draft)

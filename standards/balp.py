@@ -313,6 +313,11 @@ class Touched(Protocol):
         ...
 
     @property
+    def holder(self) -> tuple[str, str] | None:
+        """The organisation outside that a document was fetched from: (code, origin)."""
+        ...
+
+    @property
     def query(self) -> str:
         """The query in readable form."""
         ...
@@ -498,6 +503,8 @@ def _build(
         made["purposeOfEvent"] = [_concept(vocabulary.purposes, caller.purpose)]
     server = observer(request.server)
     made["agent"] = _agents(pattern, caller, request, vocabulary, server)
+    if account.holder is not None:
+        made["agent"].append(_holder(account.holder, vocabulary))
     made["source"] = {
         "observer": server,
         "type": [_coding((SOURCE_TYPE, "4", "Application Server"))],
@@ -612,6 +619,20 @@ def _agents(
             }
         )
     return made
+
+
+def _holder(holder: tuple[str, str], vocabulary: Vocabulary) -> dict[str, Any]:
+    """The other end of a retrieval on a caller's behalf: who keeps the document, and where."""
+    code, origin = holder
+    return {
+        "type": {"coding": [_coding(_ROLES["custodian"])]},
+        "who": {
+            "type": "Organization",
+            "identifier": _identifier(vocabulary.organisations, code),
+        },
+        "requestor": False,
+        "network": {"address": origin, "type": "5"},
+    }
 
 
 def _user(pattern: AuditPattern, caller: Bearer, vocabulary: Vocabulary) -> dict[str, Any]:
