@@ -88,6 +88,8 @@ class Pack:
     register: Register
     openings: tuple[Opening, ...] = ()
     sources: tuple[Source, ...] = ()
+    formats: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    foreign_types: Mapping[tuple[str, str], str] = field(default_factory=dict)
     constants: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -152,6 +154,8 @@ def _load(folder: Path) -> Pack:
         register=register,
         openings=_openings(folder, space, register, roles, purposes),
         sources=_sources(folder, space, organisations),
+        formats={r["local"]: (r["system"], r["code"]) for r in _rows(folder, "formats", space)},
+        foreign_types=_foreign_types(folder, space, types),
         constants=constants,
     )
 
@@ -212,6 +216,20 @@ def _sources(folder: Path, space: str, organisations: Mapping[str, Any]) -> tupl
         raise PackError(f"{fault}.") from fault
     except KeyError as fault:
         raise PackError(f"retrieval_sources.csv lacks the column {fault}.") from fault
+
+
+def _foreign_types(
+    folder: Path, space: str, types: Mapping[str, Any]
+) -> Mapping[tuple[str, str], str]:
+    """Codes of others, and canonical URLs of questionnaires, that mean one of our document types."""
+    made = {}
+    for number, row in enumerate(_rows(folder, "foreign_types", space), start=2):
+        if row["type"] not in types:
+            raise PackError(
+                f"foreign_types.csv line {number}: the pack has no document type {row['type']!r}."
+            )
+        made[row["system"], row["code"]] = row["type"]
+    return made
 
 
 def _document_type(row: Mapping[str, str]) -> DocumentType:

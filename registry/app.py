@@ -22,6 +22,7 @@ from chassis.outbox import Forwarder, Writer
 from chassis.settings import Settings
 from registry.documents import DATABASE, Documents
 from registry.find import Find
+from registry.generate import Generate
 from registry.near import Neighbour
 from registry.neighbours import People, Vault
 from registry.provide import Provide
@@ -51,6 +52,7 @@ async def open_service(
             (
                 Route(mhd.ITI_65, provide),
                 Route(mhd_publish.ITI_105, Simplified(single)),
+                Route(mhd_publish.ITI_106, Generate(single, settings.max_body)),
                 Route(mhd.ITI_66, find),
                 Route(mhd.ITI_67, find),
                 Route(mhd.READ_LIST, read.now),

@@ -54,38 +54,62 @@ _AUTHORS = (
 class Sheet:
     """One document with its metadata. `document` is the DocumentReference without `data`; `patient` the
     Patient that the document itself describes, for the identity manager to recognise. `data` says where
-    in the body the bytes are, `origin` where each element of the DocumentReference comes from ("" for
-    the rest); it is empty when the DocumentReference is the body."""
+    in the body the bytes are.
+
+    When the metadata were read from the document, `within` is the document's place in the body and
+    `origin` says which of its elements became which of the DocumentReference's; both are empty when the
+    DocumentReference is the body. `guard` is a Patient who must be the same person.
+    """
 
     document: Json
     content: Attachment | None
     data: str
     patient: Json | None = None
+    within: str = ""
     origin: Mapping[str, str] = field(default_factory=dict)
+    guard: Json | None = None
 
     def digest(self) -> bytes:
         """Of everything that was sent."""
-        said = orjson.dumps([self.document, self.patient], default=str, option=orjson.OPT_SORT_KEYS)
+        said = orjson.dumps(
+            [self.document, self.patient, self.guard], default=str, option=orjson.OPT_SORT_KEYS
+        )
         return hashlib.sha256(said + (self.content.sha256 if self.content else b"")).digest()
 
-    def place(self, where: str) -> str:
-        """The place in the body of a place in our Bundle; "" for what the client has no part in."""
+    def told(self, issue: Issue) -> Issue:
+        """A finding of ITI-65 on our Bundle as one on what the client sent: its place, and in the words
+        the element of the document that it comes from."""
+        where = issue.where
         for ours, theirs in (
-            (f"{_BINARY}.data", self.data),
             (f"{_SET}.subject", f"{_DOCUMENT}.subject"),
             (f"{_SET}.source", f"{_DOCUMENT}.author[0]"),
         ):
             if where.startswith(ours):
                 where = theirs + where[len(ours) :]
+        if where.startswith(f"{_BINARY}.data"):
+            return replace(issue, where=self.data)
         if not where.startswith(_DOCUMENT):
-            return "" if where.startswith("Bundle.entry") else where
+            return replace(issue, where=self.within)
         inner = where[len(_DOCUMENT) :].lstrip(".")
-        for element in sorted(self.origin, key=len, reverse=True):
-            if element and (inner == element or inner.startswith((f"{element}.", f"{element}["))):
-                return self.origin[element]
-        if "" in self.origin:
-            return self.origin[""]
-        return f"DocumentReference.{inner}" if inner else "DocumentReference"
+        if self.within:
+            return self.read(issue, inner)
+        return replace(issue, where=f"DocumentReference.{inner}" if inner else "DocumentReference")
+
+    def read(self, issue: Issue, element: str) -> Issue:
+        """A finding on an element that was read from the document."""
+        for name in sorted(self.origin, key=len, reverse=True):
+            if element == name or element.startswith((f"{name}.", f"{name}[")):
+                return located(issue, self.within, self.origin[name])
+        return replace(issue, where=self.within)
+
+
+def located(issue: Issue, within: str, place: str) -> Issue:
+    """A finding at a place of a document that is itself at `within` of the body. Of a Bundle it is a
+    FHIRPath; of what is inside a Binary it can only be said in words."""
+    if within.endswith(".resource") and place.startswith("Bundle"):
+        return replace(issue, where=within + place.removeprefix("Bundle"))
+    words = f"{issue.words} In the document: {place}." if place else issue.words
+    return replace(issue, words=words, where=within)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +205,10 @@ def enclosed(sheet: Sheet, pack: Pack, caller: Caller, now: datetime, name: str)
     content type are the document's (PCC TF-2 4.1)."""
     urls = {n: f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, name + n)}" for n in ("d", "b", "p")}
     document = _document(sheet, urls)
+    if sheet.within:  # the metadata are made now
+        document["date"] = instant(now)
     entries = [
-        _entry(_set(document, urls["d"], pack, caller, now, name), "List"),
+        _entry(_set(document, urls["d"], pack, caller, now, name, sheet.guard), "List"),
         _entry(document, "DocumentReference", urls["d"]),
     ]
     if sheet.content is not None:
@@ -225,7 +251,13 @@ def _document(sheet: Sheet, urls: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _set(
-    document: Json, url: str, pack: Pack, caller: Caller, now: datetime, name: str
+    document: Json,
+    url: str,
+    pack: Pack,
+    caller: Caller,
+    now: datetime,
+    name: str,
+    guard: Json | None,
 ) -> dict[str, Any]:
     source = {
         "url": SOURCE_ID,
@@ -245,8 +277,9 @@ def _set(
         "date": instant(now),
         "entry": [{"item": {"reference": url}}],
     }
-    if document.get("subject"):
-        made["subject"] = document["subject"]
+    subject = guard or document.get("subject")
+    if subject:
+        made["subject"] = subject
     who = _source(document)
     if who is not None:
         made["source"] = who
@@ -288,7 +321,7 @@ def _reached(document: Json, element: Json) -> list[Json]:
 
 
 def _told(issues: Iterable[Issue], sheet: Sheet) -> list[Issue]:
-    return _once(replace(i, where=sheet.place(i.where)) for i in issues)
+    return _once(sheet.told(i) for i in issues)
 
 
 def _once(issues: Iterable[Issue]) -> list[Issue]:

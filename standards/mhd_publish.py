@@ -12,7 +12,7 @@ from typing import Any
 from standards import balp
 from standards.mhd import IG, PROFILES
 from standards.mhd_rules import ALWAYS, Rule
-from standards.outcome import NOT_SUPPORTED, PROFILE, REQUIRED, Issue
+from standards.outcome import PROFILE, REQUIRED, Issue
 from standards.rows import Needs, Transaction
 
 SIMPLIFIED = f"{PROFILES}IHE.MHD.SimplifiedPublish.DocumentReference"
@@ -116,6 +116,6 @@ def _form(parameter: Mapping[str, Any], where: str) -> Iterator[Issue]:
     kind = resource.get("resourceType")
     if kind not in ("Binary", "Bundle"):
         words = f"A {kind} is no document by itself; put its JSON or XML into a Binary."
-        yield Issue(NOT_SUPPORTED, words, f"{where}.resource")
+        yield Issue(PROFILE, words, f"{where}.resource")
     elif kind == "Binary" and not resource.get("data"):
         yield Issue(REQUIRED, "This Binary has no data.", f"{where}.resource.data")
