@@ -47,7 +47,10 @@ ROTATED = LogEvent("THL011", "info", "signing key rotated", ("kid",))
 CHAIN = LogEvent("THL012", "info", "audit chain opened", ("chain",))
 ANCHORED = LogEvent("THL013", "info", "head of an audit chain", ("chain", "seq", "hash"))
 SOURCE = LogEvent(
-    "THL014", "warning", "a source outside gave no document, or not the right one", ("source", "fault")
+    "THL014",
+    "warning",
+    "a source outside gave no document, or not the right one",
+    ("source", "fault"),
 )
 
 EVENTS: tuple[LogEvent, ...] = (

@@ -37,6 +37,7 @@ from exchange import admin, ports, whereabouts, worker
 from exchange.database import database
 from exchange.exits import Exit, Trouble
 from exchange.whereabouts import Whereabouts
+from repository import credentials
 
 SERVICES = ("together", "pix", "registry", "repository", "auth", "audit")
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
@@ -142,9 +143,13 @@ def _address(host: str) -> str:
 def _refuse_unusable(settings: Settings, service: str) -> None:
     """What every worker would stumble over is said once, before anything starts."""
     try:
-        load(settings.affinity)
+        pack = load(settings.affinity)
     except PackError as fault:
         raise Trouble(Exit.USAGE, f"--affinity: {fault}") from fault
+    try:
+        credentials.load(settings.retrieval_credentials, pack.organisations)
+    except ValueError as fault:
+        raise Trouble(Exit.USAGE, f"--retrieval-credentials: {fault}") from fault
     if service == "together":
         return
     key = settings.service_key.get_secret_value()

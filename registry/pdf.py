@@ -5,7 +5,7 @@ PNG predictor that cross-reference streams use. The file is read from its end in
 its size, and everything that it says of itself (lengths, offsets, depths, chains) is bounded. A damaged
 or encrypted file is said to be so; nothing is guessed.
 
-This file is past 300 lines because a lexer, the two kinds of tables and the two kinds of objects are
+The file is over 400 lines because a lexer, the two kinds of tables and the two kinds of objects are
 one thing: each is only understood with the others.
 """
 
