@@ -169,8 +169,9 @@ class Single:
 
     async def _earlier(self, call: Call, name: str) -> Published | None:
         row = await self.store.names.get(token(URI, name))
-        if row is None or row["kind"] != "submission":
-            return None
+        entries = parse_json(bytes(row["answer"]))["entry"] if row and "answer" in row else []
+        if row is None or len(entries) < 2 or "/DocumentReference/" not in _location(entries[1]):
+            return None  # nothing, or not a submission of ours: ITI-65 then says that it is taken
         made = await self._made(bytes(row["answer"]), new=False)
         call.account.sealed = None
         call.account.submission = f"List/{row['of']}"
@@ -180,12 +181,16 @@ class Single:
         return made
 
     async def _made(self, answer: bytes, *, new: bool) -> Published:
-        said = parse_json(answer)["entry"][1]["response"]
-        id_ = str(said["location"]).rpartition("DocumentReference/")[2].partition("/")[0]
+        entry = parse_json(answer)["entry"][1]
+        id_ = _location(entry).rpartition("DocumentReference/")[2].partition("/")[0]
         row = await self.store.documents.one({"_id": id_})
         if row is None:
             raise Refused(Issue(GONE, "This document was published before and has been removed."))
-        return Published(row, new, said.get("outcome"))
+        return Published(row, new, entry["response"].get("outcome"))
+
+
+def _location(entry: Json) -> str:
+    return str(first(entry, "response.location") or "")
 
 
 def unique_id(caller: Caller, digest: bytes) -> str:

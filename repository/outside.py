@@ -26,6 +26,8 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 _HOPS = 3
 _REDIRECTS = (301, 302, 303, 307, 308)
 _AT_ONCE = 16  # connections to one source
+_SLOWEST = 10  # how many times longer than the source a reader may take
+_PIECE = 128 * 1024
 _WORDS: Mapping[int, str] = {
     401: "does not accept the exchange's credentials",
     403: "does not let the exchange have it",
@@ -112,7 +114,7 @@ class Outside:
                 raise UnreachableError("sends us to an address that is not on the list")
             response = await self._answered(source, url, {**headers, **shown}, patience)
             if response.status_code not in _REDIRECTS:
-                return await _judged(response, patience)
+                return await _judged(response, patience, self._seconds * _SLOWEST)
             await response.aclose()
             url = urljoin(url, response.headers.get("location", ""))
         raise UnreachableError("sends us from one address to the next")
@@ -166,7 +168,7 @@ class Outside:
         return client
 
 
-async def _judged(response: httpx.Response, patience: Patience) -> Fetched:
+async def _judged(response: httpx.Response, patience: Patience, longest: float) -> Fetched:
     """The answer if it carries a document as it is."""
     status = response.status_code
     words = _WORDS.get(status, f"answers with {status}") if status not in (200, 206) else ""
@@ -175,23 +177,37 @@ async def _judged(response: httpx.Response, patience: Patience) -> Fetched:
     if words:
         await response.aclose()
         raise UnreachableError(words)
-    return Fetched(status, response.headers, _pieces(response, patience))
+    return Fetched(status, response.headers, _pieces(response, patience, longest))
 
 
-async def _pieces(response: httpx.Response, patience: Patience) -> AsyncIterator[bytes]:
-    coming = response.aiter_raw(128 * 1024)
+async def _pieces(
+    response: httpx.Response, patience: Patience, longest: float
+) -> AsyncIterator[bytes]:
+    """The bytes. A reader who takes them too slowly, or not at all, loses the connection after `longest`
+    seconds: there are few to each source, and others wait."""
+    closing: list[asyncio.Task[None]] = []
+    timer = asyncio.get_running_loop().call_later(
+        longest, lambda: closing.append(asyncio.ensure_future(response.aclose()))
+    )
+    coming = response.aiter_raw(_PIECE)
     try:
         while True:
             try:
                 piece = await patience.wait(anext(coming, None))
             except httpx.TimeoutException as fault:
                 raise UnreachableError("falls silent in the middle of the document") from fault
-            except httpx.HTTPError as fault:
-                raise UnreachableError("breaks off in the middle of the document") from fault
+            except (httpx.HTTPError, httpx.StreamError) as fault:
+                words = (
+                    "is not waited for any longer"
+                    if closing
+                    else "breaks off in the middle of the document"
+                )
+                raise UnreachableError(words) from fault
             if piece is None:
                 return
             yield piece
     finally:
+        timer.cancel()
         await response.aclose()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -353,6 +354,22 @@ async def test_a_name_is_resolved_once_and_the_connection_goes_where_it_said(
         assert await all_of(fetched.pieces) == LETTER
         assert there.asked[0].headers["host"] == f"far.example:{there.port}"
         assert len(answers) == 1
+        await outside.close()
+
+
+async def test_a_reader_who_does_not_read_lets_the_connection_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("repository.outside._SLOWEST", 0.05)
+    async with archive() as there:
+        there.documents["/kept/1"] = LARGE * 4
+        pack = the_pack(tmp_path, f"{TRUST},{there.url('/kept/')},proxy,127.0.0.0/8,test")
+        outside = locator_module.Outside({}, silence=5, seconds=10)
+        fetched = await outside.get(pack.sources[0], there.url("/kept/1"), {})
+        assert await anext(fetched.pieces)
+        await asyncio.sleep(1)
+        with pytest.raises(locator_module.UnreachableError, match="not waited for"):
+            await all_of(fetched.pieces)
         await outside.close()
 
 
