@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from typing import Any
 
@@ -218,6 +219,25 @@ async def test_a_document_that_breaks_a_rule_is_refused_and_nothing_is_stored(
     assert [(i["expression"], i["details"]["coding"][0]["code"]) for i in issues] == [
         ([where], xds)
     ]
+    assert await stored(exchange) == before
+
+
+@pytest.mark.parametrize(
+    "pair",
+    list(zip(BREACHES, [*list(BREACHES)[5:], *list(BREACHES)[:5]], strict=True)),
+    ids=" and ".join,
+)
+async def test_two_breaches_at_once_are_findings_and_never_a_fault(
+    exchange: Exchange, source: httpx.AsyncClient, person: str, pair: tuple[str, str]
+) -> None:
+    document = a_publication(person)
+    for name in pair:
+        with suppress(KeyError, IndexError):  # this breach needs what the other took away
+            BREACHES[name][0](document)
+    before = await stored(exchange)
+    answer = await post(source, document)
+    assert answer.status_code in (400, 422), answer.text
+    assert all(i["expression"] and i["diagnostics"] for i in answer.json()["issue"])
     assert await stored(exchange) == before
 
 
