@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from standards import atna, capability, iua, mhd, mhd_retrieve, pdqm, pixm, pmir, stewardship
+from standards import (
+    atna,
+    capability,
+    iua,
+    mhd,
+    mhd_publish,
+    mhd_retrieve,
+    pdqm,
+    pixm,
+    pmir,
+    stewardship,
+)
 from standards.rows import Transaction
 
 ROWS: tuple[Transaction, ...] = (
     *mhd.TRANSACTIONS,
+    *mhd_publish.TRANSACTIONS,
     *mhd_retrieve.TRANSACTIONS,
     *pixm.TRANSACTIONS,
     *pdqm.TRANSACTIONS,

@@ -1,6 +1,8 @@
 """The document registry: one door, `open_service`.
 
     ITI-65          provide.py   draft.py and submission.py are its thinking, and pure
+    ITI-105         simplified.py  single.py makes the submission around one document, and both
+    ITI-106         generate.py    go the way of provide.py; from_*.py read what a document says of itself
     ITI-66, ITI-67  find.py      indexed.py says what resources are found by
     read, history   read.py
     neighbours      near.py      what the repository asks; neighbours.py: whom the registry asks
@@ -20,11 +22,14 @@ from chassis.outbox import Forwarder, Writer
 from chassis.settings import Settings
 from registry.documents import DATABASE, Documents
 from registry.find import Find
+from registry.generate import Generate
 from registry.near import Neighbour
 from registry.neighbours import People, Vault
 from registry.provide import Provide
 from registry.read import Read
-from standards import mhd
+from registry.simplified import Simplified
+from registry.single import Single
+from standards import mhd, mhd_publish
 
 
 @asynccontextmanager
@@ -39,11 +44,15 @@ async def open_service(
     store = await Documents.opened(mongo)
     near = Neighbour(store)
     find, read = Find(store, people), Read(store)
+    provide = Provide(settings, pack, store, people, vault)
+    single = Single(provide, store, pack)
     async with Forwarder(mongo, DATABASE, audit):
         yield Service(
             "registry",
             (
-                Route(mhd.ITI_65, Provide(settings, pack, store, people, vault)),
+                Route(mhd.ITI_65, provide),
+                Route(mhd_publish.ITI_105, Simplified(single)),
+                Route(mhd_publish.ITI_106, Generate(single, settings.max_body)),
                 Route(mhd.ITI_66, find),
                 Route(mhd.ITI_67, find),
                 Route(mhd.READ_LIST, read.now),

@@ -1,6 +1,6 @@
 """The store of the registry: documents, lists, every earlier version of both, and taken names.
 
-    documents   {_id, v, at, b, status, subject, seen, links, binary, labels, rel, ix}
+    documents   {_id, v, at, b, status, subject, seen, links, binary, away, labels, rel, ix}
     lists       {_id, v, at, b, status, subject, seen, kind, unique, members, ix}
     *_history   {_id: "<id>/<v>", of, v, at, b, status, subject, seen}      every version but the newest
     registered  {_id: uniqueId or entryUUID, kind, of, …}

@@ -21,19 +21,19 @@ from chassis.caller import challenge
 from chassis.settings import Settings
 from chassis.spool import by_token
 from governance.permit import Denied, Permit, grant
-from registry.documents import Check, Documents, MovedError, submitter
+from registry.documents import SYSTEM, Check, Documents, MovedError, submitter
 from registry.draft import drafted
+from registry.elsewhere import located
 from registry.neighbours import People, Vault
 from registry.sent import Draft
 from registry.standing import Known, persons, standing
 from registry.submission import Making, Submission, registered
 from standards.lens import text
-from standards.mhd import DOCUMENT_PARAMETERS, LIST_PARAMETERS
+from standards.mhd import DOCUMENT_PARAMETERS, ITI_65, LIST_PARAMETERS
 from standards.outcome import BUSY, FORBIDDEN, Issue, Refused, refuse_if
 from standards.rows import Needs
 
 _TRIES = 8
-_LITERAL = ("ITI-65",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,13 @@ class Provide:
             base=call.base,
             pack=self.pack,
             lenient=self.settings.codes == "lenient",
+            ids=call.ids,
+        )
+        draft.issues += located(
+            draft,
+            self.pack,
+            organisation=call.caller.organisation,
+            system=call.caller.role == SYSTEM,
             ids=call.ids,
         )
         permits = _permits(call, draft)
@@ -106,6 +113,8 @@ class Provide:
             made = registered(making)
             call.account.submission = f"List/{made.id}"
             call.account.sealed = None
+            if call.row is not ITI_65:  # ITI-105 and ITI-106 are audited by the document they make
+                call.account.data = [f"DocumentReference/{r['_id']}" for r in made.documents]
             try:
                 await self.store.commit(made, call, self._checks(made, permits))
             except MovedError:
@@ -150,18 +159,20 @@ class Provide:
 
 def _permits(call: Call, draft: Draft) -> dict[str, Permit]:
     """What the token must reach: every kind of entry, and the update that replacing is."""
-    needed = {("c", "List")}
+    whole = call.row is ITI_65  # of one document alone, the set and the Binary are made by us
+    needed = {("c", "List")} if whole else set()
     if draft.documents:
         needed.add(("c", "DocumentReference"))
-    if draft.parts.of("Binary"):
+    if whole and draft.parts.of("Binary"):
         needed.add(("c", "Binary"))
     if any(f.entry.method == "PUT" for f in draft.folders):
         needed.add(("u", "List"))
     if any(link.code == "replaces" for d in draft.documents for link in d.links):
         needed.add(("u", "DocumentReference"))
+    literals = call.row.scope.literals if isinstance(call.row.scope, Needs) else ()
     made = {}
     for letter, resource in sorted(needed):
-        permit = grant(call.caller.scope, Needs(letter, resource, _LITERAL))  # type: ignore[arg-type]
+        permit = grant(call.caller.scope, Needs(letter, resource, literals))  # type: ignore[arg-type]
         if isinstance(permit, Denied):
             raise _forbidden(permit.words, letter, resource)
         made[letter + resource] = permit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chassis.attachment import Attachment
 from registry.neighbours import Asked
@@ -14,6 +14,9 @@ from standards.mhd_bundle import Entry, Parts
 from standards.outcome import (
     Issue,
 )
+
+if TYPE_CHECKING:
+    from registry.elsewhere import Away
 
 Json = Mapping[str, Any]
 SERVED = ("DocumentReference", "List", "Binary", "Patient")
@@ -45,6 +48,7 @@ class Item:
     links: list[Link] = field(default_factory=list)
     binary: Entry | None = None
     content: Attachment | None = None
+    away: Away | None = None  # kept by another organisation (elsewhere.py)
     warnings: list[Issue] = field(default_factory=list)
     unclassified: bool = False
 

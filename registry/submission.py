@@ -17,6 +17,7 @@ from typing import Any
 from chassis.body import parse_json
 from chassis.call import dumps, instant
 from registry import indexed
+from registry.elsewhere import kept, pointed
 from registry.neighbours import Who
 from registry.sent import Draft, Item, Link, inside
 from registry.standing import Known, measures
@@ -169,8 +170,12 @@ def _document_row(making: Making, item: Item) -> Doc:
         made["content"][0]["attachment"] |= {"hash": hash_, "size": size}
     if item.binary is not None:
         made["content"][0]["attachment"]["url"] = f"{making.base}/{_local(making, item.binary)}"
+    if item.away is not None:
+        made = pointed(made, item.away, making.base)
     row = _row(making, item.id, 1, made, making.whose.get(item.entry.number))
     row["links"] = 0
+    if item.away is not None and item.away.proxied:
+        row |= {"binary": item.away.id, "away": kept(made, item.away)}
     if item.binary is not None:
         row["binary"] = making.binaries[item.binary.number]
     if item.unclassified:
