@@ -153,7 +153,7 @@ def _permits(call: Call, draft: Draft) -> dict[str, Permit]:
     needed = {("c", "List")}
     if draft.documents:
         needed.add(("c", "DocumentReference"))
-    if draft.parts.of("Binary"):
+    if draft.parts.of("Binary") or draft.parts.of("FhirDocument"):
         needed.add(("c", "Binary"))
     if any(f.entry.method == "PUT" for f in draft.folders):
         needed.add(("u", "List"))

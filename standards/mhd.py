@@ -18,6 +18,7 @@ IDENTIFIER_TYPES = f"{IG}/CodeSystem/IHE.MHD.MHDIdentifierType"
 DESIGNATION_TYPE = f"{PROFILES}ihe-designationType"
 SOURCE_ID = f"{PROFILES}ihe-sourceId"
 INTENDED_RECIPIENT = f"{PROFILES}ihe-intendedRecipient"
+AUTHOR_ORG = f"{PROFILES}ihe-authorOrg"
 HOME_COMMUNITY = f"{PROFILES}ihe-HomeCommunityId"
 URI = "urn:ietf:rfc:3986"
 
