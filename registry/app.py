@@ -1,8 +1,9 @@
 """The document registry: one door, `open_service`.
 
-    ITI-65          provide.py   draft.py and submission.py are its thinking, and pure
+    ITI-65          provide.py   draft.py, standing.py and submission.py are its thinking, and pure
     ITI-66, ITI-67  find.py      indexed.py says what resources are found by
-    read, history   read.py
+    read, vread     read.py
+    history         versions.py
     neighbours      near.py      what the repository asks; neighbours.py: whom the registry asks
 
 Store: documents.py.
@@ -24,6 +25,7 @@ from registry.near import Neighbour
 from registry.neighbours import People, Vault
 from registry.provide import Provide
 from registry.read import Read
+from registry.versions import Versions
 from standards import mhd
 
 
@@ -39,6 +41,7 @@ async def open_service(
     store = await Documents.opened(mongo)
     near = Neighbour(store)
     find, read = Find(store, people), Read(store)
+    versions = Versions(store, people, read)
     async with Forwarder(mongo, DATABASE, audit):
         yield Service(
             "registry",
@@ -50,8 +53,10 @@ async def open_service(
                 Route(mhd.READ_DOCUMENT, read.now),
                 Route(mhd.LIST_VERSION, read.version),
                 Route(mhd.DOCUMENT_VERSION, read.version),
-                Route(mhd.LIST_HISTORY, read.versions),
-                Route(mhd.DOCUMENT_HISTORY, read.versions),
+                Route(mhd.LIST_HISTORY, versions.of_one),
+                Route(mhd.DOCUMENT_HISTORY, versions.of_one),
+                Route(mhd.LISTS_HISTORY, versions.of_person),
+                Route(mhd.DOCUMENTS_HISTORY, versions.of_person),
                 Route(mhd.REFERENCED, near.answer_referenced),
                 Route(mhd.DOCUMENT_OF, near.answer_document_of),
             ),

@@ -62,7 +62,9 @@ def _elsewhere(
 ) -> Iterator[Issue]:
     """A document that is not in the Bundle: held elsewhere, On-Demand or Delayed, at an https URL."""
     if found is not None:
-        yield Issue(MISSING_DOCUMENT, "The url must lead to a Binary or a FHIR document.", f"{place}.url")
+        yield Issue(
+            MISSING_DOCUMENT, "The url must lead to a Binary or a FHIR document.", f"{place}.url"
+        )
         return
     parts = urlsplit(url) if url.isprintable() else urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.netloc:

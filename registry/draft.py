@@ -20,6 +20,7 @@ from chassis.attachment import Attachment
 from registry.content import carried, codes, used_once
 from registry.fhir_documents import written
 from registry.neighbours import Asked
+from registry.recipients import unreached
 from registry.sent import SERVED, Draft, Item, Json, Link, inside, own, shown
 from standards.index import token
 from standards.lens import first, references
@@ -63,6 +64,8 @@ def drafted(
         codes(draft, document, pack, lenient)
     for listed in [*draft.of("SubmissionSet"), *draft.folders]:
         draft.issues += _members(draft, listed)
+    for submission in draft.of("SubmissionSet"):
+        submission.warnings += unreached(draft, pack)
     draft.patient = {e.number: _patient_entry(e) for e in parts.of("Patient")}
     draft.issues += [*_whole(draft), *used_once(draft), *_distinct(draft), *_acyclic(draft)]
     if not any(i.severity == "error" for i in draft.issues):
