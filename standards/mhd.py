@@ -245,7 +245,7 @@ def _versions_of_person(of: Transaction) -> Transaction:
         name=f"Read the versions of a person's {of.resource}s",
         interaction="history-type",
         routes=(("GET", f"/{of.resource}/_history"),),
-        scope=replace(of.scope, letter="s"),  # SMART 2: s covers the history of a type
+        scope=Needs("s", of.resource, (of.code,)),  # SMART 2: s covers the history of a type
         audit=balp.rest("E", "history-type", ("query", "patient")),
         see="FHIR R4 http.html#history",
         parameters=(
