@@ -143,6 +143,9 @@ LIST_PARAMETERS: tuple[SearchParameter, ...] = (
           chain_of="source"),
     _list("source.family", "string", "source.resolve().family", "Start of the author's family name",
           chain_of="source"),
+    _parameter("List", "source", "reference", "source",
+               "The author by reference: a full URL, or source:identifier=system|value",
+               modifiers=("identifier",), definition=f"{_CORE}List-source"),
     _list("sourceId", "token", f"extension('{SOURCE_ID}').value", "The system that submitted it",
           definition=f"{IG}/SearchParameter/List-SourceId"),
 )  # fmt: skip
