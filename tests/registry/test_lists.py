@@ -92,9 +92,35 @@ async def test_lists_are_found_by_their_content_type_and_their_system(
         assert await found(source, person, **folders, designationType=asked) == expected
     assert await found(source, person, **sets, designationType="GN-DISCH") == {set_}
     assert await found(source, person, **sets, sourceId="urn:oid:2.25.7") == {set_}
-    assert await found(source, person, **folders, sourceId="urn:oid:2.25.7") == set()
     every = f"{MHD}/CodeSystem/MHDlistTypes|folder,submissionset"
     assert await found(source, person, code=every) == {set_, both, one}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"sourceId": "urn:oid:2.25.7"},
+        {"source.family": "Nobody"},
+        {"source.given": "N"},
+        {"source": "https://directory.example/fhir/Practitioner/2"},
+        {"source:identifier": f"{GMC}|8"},
+    ],
+)
+async def test_what_only_submission_sets_have_is_dropped_when_folders_are_asked_for(
+    source: httpx.AsyncClient, asked: dict[str, str]
+) -> None:
+    person = await a_patient(source)
+    made = locations(
+        await publish(source, a_bundle(a_document(person), folders=(a_folder(person),)))
+    )
+    base = {"patient": person, "status": "current", "code": "folder", "_count": "1"}
+    answer = await source.get("/List", params=base | asked)
+    assert [e["resource"]["id"] for e in answer.json()["entry"]] == [made[-1].split("/")[1]]
+    (link,) = [x["url"] for x in answer.json()["link"] if x["relation"] == "self"]
+    assert "source" not in link
+    if "sourceId" not in asked:
+        both = {**base, **asked, "code": "folder,submissionset"}
+        assert (await source.get("/List", params=both)).json()["total"] == 0
 
 
 @pytest.mark.parametrize("kind", ["submissionset", "folder"])
