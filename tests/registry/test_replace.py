@@ -8,12 +8,14 @@ import httpx
 import pytest
 
 from tests.makers_mhd import (
+    NHS,
     a_bundle,
     a_document,
     a_folder,
     a_patch,
     a_patient,
     locations,
+    nhs_number,
     publish,
     related,
 )
@@ -190,6 +192,28 @@ async def test_a_document_of_another_patient_cannot_be_replaced(source: httpx.As
     refused = await publish(source, a_bundle(a_document(person, **related("replaces", old))))
     assert "XDSPatientIdDoesNotMatch" in refused.text
     assert await status(source, old) == "current"
+
+
+async def test_after_a_merge_the_documents_of_both_numbers_belong_together(
+    source: httpx.AsyncClient,
+) -> None:
+    """Of the same patient is what the identity manager says now, not what was written then."""
+    number, survivor = nhs_number(887_111), nhs_number(887_222)
+    before = await a_patient(source, identifier=[{"system": NHS, "value": number}])
+    after = await a_patient(source, identifier=[{"system": NHS, "value": survivor}])
+    (old,) = await published(source, a_document(before))
+    made = await publish(source, a_bundle(folders=(a_folder(before, members=(old,)),)))
+    folder = locations(made)[1]
+    apart = await publish(source, a_bundle(a_document(after, **related("replaces", old))))
+    assert "XDSPatientIdDoesNotMatch" in apart.text
+    link = [{"other": {"identifier": {"system": NHS, "value": survivor}}, "type": "replaced-by"}]
+    await a_patient(source, identifier=[{"system": NHS, "value": number}], active=False, link=link)
+    (new,) = await published(source, a_document(after, **related("replaces", old)))
+    assert [await status(source, d) for d in (old, new)] == ["superseded", "current"]
+    held = (await source.get(folder)).json()
+    assert [e["item"]["reference"] for e in held["entry"]] == [old, new]
+    versions = await source.get("/DocumentReference/_history", params={"patient": after})
+    assert versions.json()["total"] == 3
 
 
 async def test_of_racing_replacements_exactly_one_wins(source: httpx.AsyncClient) -> None:
