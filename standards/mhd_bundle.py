@@ -60,26 +60,30 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One slice: resource type, List code, and the method and URL its entries must have."""
+    """One slice: resource type, List code, and the method and URL its entries must have; `said` is how
+    the URL is told to people."""
 
     slice: Slice
     resource: str
     method: str
     url: str
     code: str = ""
+    said: str = ""
 
 
 _ID = r"[A-Za-z0-9\-.]{1,64}"
+_WHICH = rf"(Patient/{_ID}|Patient\?.+)"
 SLICES: tuple[_Row, ...] = (
     _Row("SubmissionSet", "List", "POST", "List", "submissionset"),
     _Row("DocumentReference", "DocumentReference", "POST", "DocumentReference"),
-    _Row("Patch", "Parameters", "PATCH", f"DocumentReference/({_ID})"),
+    _Row("Patch", "Parameters", "PATCH", f"DocumentReference/({_ID})", said="DocumentReference/id"),
     _Row("Binary", "Binary", "POST", "Binary"),
     _Row("FhirDocument", "Bundle", "POST", "Bundle"),
     _Row("Folder", "List", "POST", "List", "folder"),
-    _Row("Folder", "List", "PUT", f"List/({_ID})", "folder"),
-    _Row("Patient", "Patient", "(?:POST|PUT)", r"(Patient(?:[/?].*)?)"),
-    _Row("Patient", "", "GET", r"(Patient[/?].+)"),
+    _Row("Folder", "List", "PUT", f"List/({_ID})", "folder", "List/id"),
+    _Row("Patient", "Patient", "POST", "(Patient)", said="Patient"),
+    _Row("Patient", "Patient", "PUT", _WHICH, said="Patient/id"),
+    _Row("Patient", "", "GET", _WHICH, said="Patient/id"),
 )
 
 
@@ -141,7 +145,7 @@ def _entry(number: int, raw: Mapping[str, Any]) -> Entry | Issue:
             target = found[1] if found.groups() else ""
             return Entry(number, row.slice, text(raw, "fullUrl"), method, target, resource)
     if near:
-        takes = " or ".join(f"{r.method} {r.url.split('(')[0]}" for r in near)
+        takes = " or ".join(f"{r.method} {r.said or r.url}" for r in near)
         words = (
             f"{method or 'No method'} {url} is not taken for a {near[0].slice}; it takes {takes}."
         )

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from typing import Any, Literal
 
 from standards.mhd import (
@@ -96,12 +97,12 @@ def check(kind: Kind, resource: Json, level: Level, where: str) -> tuple[Issue, 
 
 def _breaches(rule: Rule, resource: Json, level: Level, where: str) -> Iterator[Issue]:
     found = values(resource, rule.path)
-    short = _plain(rule.path)
     if len(found) < rule.least[level]:
-        words = rule.words or f"{rule.of} must have {short} here."
+        words = rule.words or f"{rule.of} must have {_plain(rule.path)} here."
         yield Issue(REQUIRED, words, f"{where}.{_place(rule.path)}")
     if rule.most is not None:
         for place, _ in found[rule.most :]:
+            short = _plain(rule.path)
             words = (
                 f"{rule.of} may not have {short} here; leave it out."
                 if rule.most == 0
@@ -118,8 +119,7 @@ def _breaches(rule: Rule, resource: Json, level: Level, where: str) -> Iterator[
 def values(resource: Json, path: str) -> list[tuple[str, Any]]:
     """The values at a rule's path, each with its FHIRPath below the resource."""
     found: list[tuple[str, Any]] = [("", resource)]
-    for step in _steps(path):
-        name, _, slice_ = step.partition("(")
+    for name, slice_ in _steps(path):
         below: list[tuple[str, Any]] = []
         for place, holder in found:
             held = holder.get(name) if isinstance(holder, Mapping) else None
@@ -129,20 +129,21 @@ def values(resource: Json, path: str) -> list[tuple[str, Any]]:
             elif held is not None:
                 below.append((stem, held))
         if slice_:
-            below = [(p, v) for p, v in below if _in_slice(name, slice_[:-1], v)]
+            below = [(p, v) for p, v in below if _in_slice(name, slice_, v)]
+        if not below:
+            return []
         found = below
     return found
 
 
-def _steps(path: str) -> list[str]:
-    """The path's steps; the dots inside a slice's parentheses belong to its URL."""
-    head, bracket, rest = path.partition("(")
-    if not bracket:
-        return path.split(".")
+@cache
+def _steps(path: str) -> tuple[tuple[str, str], ...]:
+    """The path's steps, each with its slice; the dots inside a slice's parentheses belong to its URL."""
+    head, _, rest = path.partition("(")
     inside, _, after = rest.partition(")")
-    steps = head.split(".")
-    steps[-1] += f"({inside})"
-    return steps + ([s for s in after.split(".") if s])
+    *names, last = head.split(".")
+    made = [(name, "") for name in names] + [(last, inside)]
+    return tuple(made + [(name, "") for name in after.split(".") if name])
 
 
 def _in_slice(name: str, slice_: str, value: Any) -> bool:
