@@ -1,10 +1,11 @@
 """The document registry: one door, `open_service`.
 
-    ITI-65          provide.py   draft.py and submission.py are its thinking, and pure
+    ITI-65          provide.py   draft.py, standing.py and submission.py are its thinking, and pure
     ITI-105         simplified.py  single.py makes the submission around one document, and both
     ITI-106         generate.py    go the way of provide.py; from_*.py read what a document says of itself
     ITI-66, ITI-67  find.py      indexed.py says what resources are found by
-    read, history   read.py
+    read, vread     read.py
+    history         versions.py
     neighbours      near.py      what the repository asks; neighbours.py: whom the registry asks
 
 Store: documents.py.
@@ -29,6 +30,7 @@ from registry.provide import Provide
 from registry.read import Read
 from registry.simplified import Simplified
 from registry.single import Single
+from registry.versions import Versions
 from standards import mhd, mhd_publish
 
 
@@ -46,6 +48,7 @@ async def open_service(
     find, read = Find(store, people), Read(store)
     provide = Provide(settings, pack, store, people, vault)
     single = Single(provide, store, pack)
+    versions = Versions(store, people, read)
     async with Forwarder(mongo, DATABASE, audit):
         yield Service(
             "registry",
@@ -59,8 +62,10 @@ async def open_service(
                 Route(mhd.READ_DOCUMENT, read.now),
                 Route(mhd.LIST_VERSION, read.version),
                 Route(mhd.DOCUMENT_VERSION, read.version),
-                Route(mhd.LIST_HISTORY, read.versions),
-                Route(mhd.DOCUMENT_HISTORY, read.versions),
+                Route(mhd.LIST_HISTORY, versions.of_one),
+                Route(mhd.DOCUMENT_HISTORY, versions.of_one),
+                Route(mhd.LISTS_HISTORY, versions.of_person),
+                Route(mhd.DOCUMENTS_HISTORY, versions.of_person),
                 Route(mhd.REFERENCED, near.answer_referenced),
                 Route(mhd.DOCUMENT_OF, near.answer_document_of),
             ),

@@ -91,7 +91,7 @@ class Documents:
         items = draft.items.values()
         uuids = [i.entry_uuid for i in items if i.entry_uuid]
         bare = {u.removeprefix("urn:uuid:") for u in uuids}
-        outside = [link for i in items for link in i.links if link.inside is None]
+        outside = [link for i in items for link in (*i.links, *i.cited) if link.inside is None]
         replaced = sorted({link.id for link in outside if link.code == "replaces"})
         documents = bare | {ln.id for ln in outside if ln.type == "DocumentReference"}
         lists = bare | {ln.id for ln in outside if ln.type == "List"}

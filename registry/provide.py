@@ -11,11 +11,13 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from pymongo.errors import PyMongoError
 
 from affinity.pack import Pack
 from chassis import search
+from chassis.attachment import Attachment
 from chassis.call import Answer, Call
 from chassis.caller import challenge
 from chassis.settings import Settings
@@ -47,15 +49,25 @@ class Provide:
     vault: Vault
 
     async def __call__(self, call: Call) -> Answer:
-        """Register the submission in the body; answers 200 with a transaction-response.
+        """Register the submission in the body; answers 200 with a transaction-response."""
+        return await self.submission(call, call.resource or {}, by_token(call.attachments))
+
+    async def submission(
+        self, call: Call, bundle: Mapping[str, Any], attachments: Mapping[str, Attachment]
+    ) -> Answer:
+        """Register a submission that has the form of ITI-65, whoever made the Bundle. `attachments`
+        are its documents by the token that stands in their `Binary.data`.
+
+        The call's token is asked for every entry's right, its account learns of patients and the
+        SubmissionSet. Answers 200 with a transaction-response, one entry per entry of the Bundle.
 
         Raises `Refused`: 400 with every issue when the Bundle breaks the profile or does not fit what
         is registered, 403 when the scopes do not reach one of its entries, 503 when too many others
         change the same documents. A submission that is already here is answered as it was then.
         """
         draft = drafted(
-            call.resource or {},
-            by_token(call.attachments),
+            bundle,
+            attachments,
             base=call.base,
             pack=self.pack,
             lenient=self.settings.codes == "lenient",
@@ -68,6 +80,14 @@ class Provide:
             system=call.caller.role == SYSTEM,
             ids=call.ids,
         )
+        try:
+            return await self._registered(call, draft)
+        finally:
+            for item in draft.documents:
+                if item.content and item.binary and item.binary.slice == "FhirDocument":
+                    item.content.close()
+
+    async def _registered(self, call: Call, draft: Draft) -> Answer:
         permits = _permits(call, draft)
         refuse_if(draft.issues)
         people, known = await asyncio.gather(self.people.who(draft.asked), self.store.known(draft))
@@ -163,7 +183,7 @@ def _permits(call: Call, draft: Draft) -> dict[str, Permit]:
     needed = {("c", "List")} if whole else set()
     if draft.documents:
         needed.add(("c", "DocumentReference"))
-    if whole and draft.parts.of("Binary"):
+    if whole and (draft.parts.of("Binary") or draft.parts.of("FhirDocument")):
         needed.add(("c", "Binary"))
     if any(f.entry.method == "PUT" for f in draft.folders):
         needed.add(("u", "List"))

@@ -11,7 +11,7 @@ from typing import Literal
 
 ParameterType = Literal["token", "reference", "string", "date", "uri", "composite", "special"]
 Interaction = Literal[
-    "read", "vread", "history-instance", "search-type", "create", "update", "patch", "delete",
+    "read", "vread", "history-instance", "history-type", "search-type", "create", "update", "patch", "delete",
     "operation", "transaction", "capabilities", "internal",
 ]  # fmt: skip
 Body = Literal["none", "resource", "bundle", "parameters", "json", "raw"]
