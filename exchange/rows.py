@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from standards import atna, capability, iua, mhd, mhd_retrieve, nrl, pdqm, pixm, pmir, stewardship
+from standards import (
+    atna,
+    capability,
+    iua,
+    mhd,
+    mhd_publish,
+    mhd_retrieve,
+    nrl,
+    pdqm,
+    pixm,
+    pmir,
+    stewardship,
+)
 from standards.rows import Transaction
 
 ROWS: tuple[Transaction, ...] = (
     *mhd.TRANSACTIONS,
+    *mhd_publish.TRANSACTIONS,
     *mhd_retrieve.TRANSACTIONS,
     *nrl.TRANSACTIONS,
     *pixm.TRANSACTIONS,

@@ -79,6 +79,7 @@ class Change:
         self.stored: dict[str, Doc] = {}
         self.links = Links(people, session, acting.now)
         self.finding = Finding(people, session)
+        self.quiet = False  # a bulk load tells nobody of single records (bulk/link.py)
         self.fresh: set[str] = set()  # persons made here: nothing of them is stored yet
         self.redirects: dict[str, str] = {}
         self.decisions: list[Doc] = []

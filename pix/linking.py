@@ -7,6 +7,8 @@
 
 Thinking is in matching.py; here its questions are asked in order and its answers applied. People's
 exclusions and inclusions come before every weight (docs/decisions/0010).
+
+One file, because its steps are one story that is read from top to bottom.
 """
 
 from __future__ import annotations
@@ -211,9 +213,9 @@ async def _widen(change: Change, case: Case, found: Sequence[Profile]) -> None:
     if united:
         reason = decision.reason if case.own in one else ANCHOR
         await unite(change, {case.own, *united}, case.record, decision, reason)
-    for rival in _rivals(decision):
+    for rival in rivals(decision):
         if rival.person not in {case.own, *united, *case.excluded}:
-            await _ask(change, case, rival, "duplicate")
+            await ask(change, case.record.id, rival, "duplicate")
 
 
 async def _leave(change: Change, case: Case, verdict: Leave) -> None:
@@ -285,10 +287,10 @@ async def _search(change: Change, case: Case, alone: str) -> None:
     else:
         await _settle(change, case, alone, _link(change, case, alone))
     await _bring(change, case, decision.parted)
-    asked = _rivals(decision) if decision.kind == "review" else decision.others
+    asked = rivals(decision) if decision.kind == "review" else decision.others
     for rival in asked:
         if rival.person != case.record.person:
-            await _ask(change, case, rival, "possible")
+            await ask(change, case.record.id, rival, "possible")
 
 
 async def _found(change: Change, case: Case, keys: tuple[Key, ...]) -> list[Profile]:
@@ -343,7 +345,7 @@ def _by_anchor(
     rival = next((_scored(change, case, p) for p in found if p.person == person), None)
     if rival is None or rival.vetoes:
         return decision
-    others = tuple(r for r in _rivals(decision) if r.person != person)
+    others = tuple(r for r in rivals(decision) if r.person != person)
     return Decision("join", person, rival.weight, 0, rival.comparison, others, reason=ANCHOR)
 
 
@@ -365,7 +367,7 @@ def _agree(change: Change, case: Case, one: Profile, other: Profile) -> bool:
     return compatible(one, other, change.now.date(), case.traits)
 
 
-def _rivals(decision: Decision) -> tuple[Rival, ...]:
+def rivals(decision: Decision) -> tuple[Rival, ...]:
     """Everyone a decision was between, the chosen one included."""
     seen = {r.person for r in decision.others}
     if decision.person and decision.person not in seen and decision.comparison is not None:
@@ -386,7 +388,7 @@ async def _join(change: Change, case: Case, decision: Decision) -> None:
         person = await unite(
             change, {person, *decision.merged}, case.record, decision, decision.reason
         )
-    explanation = _explain(change, case.record.id, person, decision.kind, decision)
+    explanation = explain(change, case.record.id, person, decision.kind, decision)
     manual = person in case.included
     link = _link(change, case, person, decision, explanation)
     await _settle(change, case, person, link)
@@ -492,19 +494,19 @@ async def unite(
     return stays
 
 
-async def _ask(change: Change, case: Case, rival: Rival, kind: str) -> None:
+async def ask(change: Change, record: str, rival: Rival, kind: str) -> None:
     """The record may be this person's: a possible link, why, and a question for people."""
     vetoes = {v.id for v in rival.vetoes}
     if vetoes:
         kind = "conflict" if "number_alone" in vetoes or "nhs" in vetoes else "vetoed"
     explanation = _explained(
-        change, case.record.id, rival.person, "review", rival.comparison,
+        change, record, rival.person, "review", rival.comparison,
         [v.id for v in rival.vetoes], "",
     )  # fmt: skip
     words = "; ".join(v.words for v in rival.vetoes) or "It may be this person."
     change.links.possible(
         Link(
-            case.record.id,
+            record,
             rival.person,
             "POSSIBLE",
             change.now,
@@ -515,10 +517,11 @@ async def _ask(change: Change, case: Case, rival: Rival, kind: str) -> None:
             reason=words,
         )
     )
-    change.links.ask(Review(kind, (case.record.id,), (rival.person,), words))
+    change.links.ask(Review(kind, (record,), (rival.person,), words))
 
 
-def _explain(change: Change, record: str, person: str, kind: str, decision: Decision) -> str:
+def explain(change: Change, record: str, person: str, kind: str, decision: Decision) -> str:
+    """Keep why a record joined, and give the id under which it is kept; "" when nothing was compared."""
     if decision.comparison is None:
         return ""
     runner = decision.others[0].person if decision.others else ""

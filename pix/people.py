@@ -8,6 +8,7 @@
     decisions        append-only: what was joined, split, merged or removed, by whom, on what evidence
     explanations, reviews      why, and what people must look at
     events           what happened, for notices to others (events.py)
+    loads, loaded    files of people, and what of them waits to be linked (bulk/loads.py)
     ── all below is derived from the above (rebuild.py) ──
     identifiers      one per (system, value): who is fed under it, who holds it, whose it is
     persons          one card per cluster (cards.py); an emptied one redirects to where its records went
@@ -153,6 +154,7 @@ class People:
         self.exclusions, self.inclusions = table("exclusions"), table("inclusions")
         self.decisions, self.events = table("decisions"), table("events")
         self.reviews, self.sources = table("reviews"), table("sources")
+        self.loads, self.loaded = table("loads"), table("loaded")
         self.profiles, self.postings = table("profiles"), table("postings")
         self.counted = Counted(table("frequencies"), self.profiles, self.model)
 
@@ -162,6 +164,7 @@ class People:
             self.records, self.history, self.identifiers, self.persons, self.links,
             self.explanations, self.exclusions, self.inclusions, self.decisions, self.events,
             self.reviews, self.sources, self.profiles, self.postings, self.counted.table,
+            self.loads, self.loaded,
         ):  # fmt: skip
             await self.mongo.create(DATABASE, table.name)
         await outbox.prepare(self.mongo, DATABASE)

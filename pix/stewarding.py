@@ -9,6 +9,8 @@
 What people decide outranks every weight and outlives every feed and re-scoring; of two decisions about
 the same pair of records the newer holds, and the older stays in the log. Each gives the id of its
 decision. Who may decide, and with whose consent, is asked before.
+
+One file, because each act is best read beside the one that undoes it.
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ async def write(change: Change) -> None:
     await people.bulk(people.profiles, change.finding.drawn(), session)
     await change.links.write()
     await people.bulk(people.decisions, [InsertOne(d) for d in change.decisions], session)
-    await people.bulk(people.events, [InsertOne(e) for e in _events(change)], session)
+    if not change.quiet:
+        await people.bulk(people.events, [InsertOne(e) for e in _events(change)], session)
     people.reached("commit")
 
 

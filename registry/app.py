@@ -1,8 +1,11 @@
 """The document registry: one door, `open_service`.
 
-    ITI-65          provide.py   draft.py and submission.py are its thinking, and pure
+    ITI-65          provide.py   draft.py, standing.py and submission.py are its thinking, and pure
+    ITI-105         simplified.py  single.py makes the submission around one document, and both
+    ITI-106         generate.py    go the way of provide.py; from_*.py read what a document says of itself
     ITI-66, ITI-67  find.py      indexed.py says what resources are found by
-    read, history   read.py
+    read, vread     read.py
+    history         versions.py
     NRL door        pointers.py  pointer.py is its thinking, and pure
     neighbours      near.py      what the repository asks; neighbours.py: whom the registry asks
 
@@ -22,11 +25,15 @@ from chassis.settings import Settings
 from registry import pointers
 from registry.documents import DATABASE, Documents
 from registry.find import Find
+from registry.generate import Generate
 from registry.near import Neighbour
 from registry.neighbours import People, Vault
 from registry.provide import Provide
 from registry.read import Read
-from standards import mhd
+from registry.simplified import Simplified
+from registry.single import Single
+from registry.versions import Versions
+from standards import mhd, mhd_publish
 
 
 @asynccontextmanager
@@ -41,19 +48,26 @@ async def open_service(
     store = await Documents.opened(mongo)
     near = Neighbour(store)
     find, read = Find(store, people), Read(store)
+    provide = Provide(settings, pack, store, people, vault)
+    single = Single(provide, store, pack)
+    versions = Versions(store, people, read)
     async with Forwarder(mongo, DATABASE, audit):
         yield Service(
             "registry",
             (
-                Route(mhd.ITI_65, Provide(settings, pack, store, people, vault)),
+                Route(mhd.ITI_65, provide),
+                Route(mhd_publish.ITI_105, Simplified(single)),
+                Route(mhd_publish.ITI_106, Generate(single, settings.max_body)),
                 Route(mhd.ITI_66, find),
                 Route(mhd.ITI_67, find),
                 Route(mhd.READ_LIST, read.now),
                 Route(mhd.READ_DOCUMENT, read.now),
                 Route(mhd.LIST_VERSION, read.version),
                 Route(mhd.DOCUMENT_VERSION, read.version),
-                Route(mhd.LIST_HISTORY, read.versions),
-                Route(mhd.DOCUMENT_HISTORY, read.versions),
+                Route(mhd.LIST_HISTORY, versions.of_one),
+                Route(mhd.DOCUMENT_HISTORY, versions.of_one),
+                Route(mhd.LISTS_HISTORY, versions.of_person),
+                Route(mhd.DOCUMENTS_HISTORY, versions.of_person),
                 Route(mhd.REFERENCED, near.answer_referenced),
                 Route(mhd.DOCUMENT_OF, near.answer_document_of),
                 *pointers.routes(settings, pack, store, people),

@@ -18,6 +18,10 @@ _ITI = "https://profiles.ihe.net/ITI"
 INSTANTIATES = (
     f"{_ITI}/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient",
     f"{_ITI}/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient.Comprehensive",
+    f"{_ITI}/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient.Simplified",
+    f"{_ITI}/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient.Generate",
+    f"{_ITI}/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient.UnContained",
+    f"{_ITI}/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient.Fdoc",
     f"{_ITI}/MHD/CapabilityStatement/IHE.MHD.DocumentResponder",
     f"{_ITI}/PIXm/CapabilityStatement/IHE.PIXm.Manager",
     f"{_ITI}/PDQm/CapabilityStatement/IHE.PDQm.PatientDemographicsSupplier",

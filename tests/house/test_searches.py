@@ -20,7 +20,7 @@ NEEDED = {
     "nrl/producer/DocumentReference": {"subject:identifier": f"{NHS}|9990000069"},
     "nrl/consumer/DocumentReference": {"subject:identifier": f"{NHS}|9990000069"},
     "DocumentReference": {"patient": "Patient/x", "status": "current"},
-    "List": {"patient": "Patient/x", "status": "current", "code": "folder"},
+    "List": {"patient": "Patient/x", "status": "current", "code": "submissionset"},
     "AuditEvent": {"date": "ge2026-01-01"},
     "Patient": {},
     "Subscription": {"status": "active"},
