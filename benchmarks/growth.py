@@ -89,7 +89,9 @@ class Everybody:
         self.known[both[0]] = Known(both[0], f"TL-{person}", both)
         return both[0]
 
-    async def who(self, asked: Sequence[Asked]) -> Mapping[Asked, Who]:
+    async def who(
+        self, asked: Sequence[Asked], viewer: Caller | None = None
+    ) -> Mapping[Asked, Who]:
         """As `registry.neighbours.People`."""
         return {a: self.known[a[1]] for a in asked if a[1] in self.known}
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from chassis.call import Answer, Call, dumps
-from pix.crossreference import CrossReference
+from chassis.call import Answer, Call, Caller, dumps
+from governance.identifiers import Sight
+from pix.crossreference import CrossReference, told_of
 from pix.people import People
 from pix.sources import Sources
 from standards import pixm
@@ -40,10 +41,17 @@ class Neighbour:
         self.people, self.crossing, self.sources = people, crossing, sources
         self.domains = crossing.domains
 
-    async def who(self, asked: Sequence[Asked]) -> Mapping[Asked, Who]:
-        """Who each of these is; what nobody is known by is left out."""
+    async def who(
+        self, asked: Sequence[Asked], viewer: Caller | None = None
+    ) -> Mapping[Asked, Who]:
+        """Who each of these is; what nobody is known by is left out.
+
+        With a `viewer`, numbers and records that this caller may not know of are as if nobody had
+        them (`pix/sight.py`); without one the question is a service's own.
+        """
         once = list(dict.fromkeys(asked))
-        found = await asyncio.gather(*map(self._one, once))
+        sight = await self.crossing.sights.of(viewer) if viewer is not None else None
+        found = await asyncio.gather(*(self._one(one, sight) for one in once))
         return {one: who for one, who in zip(once, found, strict=True) if who is not None}
 
     async def assign(self, system: str, client: str) -> None:
@@ -52,25 +60,34 @@ class Neighbour:
             raise Refused(Issue(INVALID, "The affinity pack has no such domain.", "system"))
         await self.sources.assign(system, client)
 
-    async def _one(self, asked: Asked) -> Who | None:
+    async def _one(self, asked: Asked, sight: Sight | None) -> Who | None:
+        if sight is not None and not self._sees(sight, asked):
+            return None
         key = self._key(asked)
         card = await self.crossing.cards.get(key) if key else None
         found = card.found(key) if card else None
         if card is None or found is None:
-            return await self._removed(key)
+            return await self._removed(key, sight)
+        if sight is not None and not told_of(sight, card, found, by_id=key.startswith("Patient/")):
+            return None
         return Who(found.record, card.person, found.state, found.survivor or None, card.same)
+
+    def _sees(self, sight: Sight, asked: Asked) -> bool:
+        return asked[0] == "id" or sight.sees(self.domains.identifier(asked[1], asked[2]).system)
 
     def _key(self, asked: Asked) -> str:
         if asked[0] == "id":
             return f"Patient/{asked[1]}"
         return self.crossing.key(self.domains.identifier(asked[1], asked[2]))
 
-    async def _removed(self, key: str) -> Who | None:
+    async def _removed(self, key: str, sight: Sight | None) -> Who | None:
         if not key.startswith("Patient/"):
             return None
-        id_ = key.removeprefix("Patient/")
-        row = await self.people.records.one({"_id": id_, "state": "removed"}, {"person": 1})
-        return Who(id_, row["person"], "removed", None, ()) if row else None
+        where = {"_id": key.removeprefix("Patient/"), "state": "removed"}
+        row = await self.people.records.one(where, {"person": 1, "system": 1})
+        if row is None or (sight is not None and not sight.tells_of(row["system"])):
+            return None
+        return Who(row["_id"], row["person"], "removed", None, ())
 
     # -- the far door ---------------------------------------------------------------------------
 
@@ -87,7 +104,7 @@ class Neighbour:
         ):
             raise Refused(Issue(INVALID, pixm.WHO.words, "asked"))
         asked = [tuple(one) for one in said]
-        found = await self.who(asked)
+        found = await self.who(asked, _viewer((call.resource or {}).get("viewer")))
         told = [asdict(found[one]) if one in found else None for one in asked]
         return Answer(200, dumps({"who": told}), media="application/json")
 
@@ -99,3 +116,18 @@ class Neighbour:
             raise Refused(Issue(INVALID, pixm.SOURCE.words))
         await self.assign(system, client)
         return Answer(200, dumps({"system": system, "client": client}), media="application/json")
+
+
+def _viewer(said: object) -> Caller | None:
+    """The caller that a far neighbour asks for, from what `registry.neighbours.FarPeople` sent."""
+    if said is None:
+        return None
+    names = ("client", "organisation", "role", "purpose")
+    if not isinstance(said, Mapping) or not all(isinstance(said.get(n), str) for n in names):
+        raise Refused(Issue(INVALID, pixm.WHO.words, "viewer"))
+    return Caller(
+        client_id=said["client"],
+        organisation=said["organisation"],
+        role=said["role"],
+        purpose=said["purpose"],
+    )

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from chassis.call import Caller
 from chassis.far import Far
 
 Asked = tuple[str, ...]
@@ -48,8 +49,11 @@ class Who(Protocol):
 class People(Protocol):
     """The identity cross-reference manager, as the registry sees it."""
 
-    async def who(self, asked: Sequence[Asked]) -> Mapping[Asked, Who]:
-        """Who each of these is; nobody is left out."""
+    async def who(
+        self, asked: Sequence[Asked], viewer: Caller | None = None
+    ) -> Mapping[Asked, Who]:
+        """Who each of these is; nobody is left out. With a `viewer`, numbers and records that this
+        caller may not know of are as if nobody had them."""
         ...
 
 
@@ -125,12 +129,15 @@ class FarPeople:
     def __init__(self, far: Far) -> None:
         self._far = far
 
-    async def who(self, asked: Sequence[Asked]) -> Mapping[Asked, FarWho]:
+    async def who(
+        self, asked: Sequence[Asked], viewer: Caller | None = None
+    ) -> Mapping[Asked, FarWho]:
         """As `People.who`; `Refused(BUSY)` when it does not answer."""
         questions = list(dict.fromkeys(asked))
         if not questions:
             return {}
-        answer = await self._far.post("/internal/pix/who", {"asked": [list(q) for q in questions]})
+        said = {"asked": [list(q) for q in questions], "viewer": _told(viewer)}
+        answer = await self._far.post("/internal/pix/who", said)
         return {
             question: FarWho(
                 said["record"], said["person"], said["state"], said["survivor"], tuple(said["same"])
@@ -165,3 +172,15 @@ class FarVault:
     async def release(self, binary_ids: Collection[str]) -> None:
         """As `Vault.release`; `Refused(BUSY)` when it does not answer."""
         await self._far.post("/internal/repository/release", {"ids": sorted(binary_ids)})
+
+
+def _told(viewer: Caller | None) -> Mapping[str, str] | None:
+    """What a neighbour needs to know of a caller to decide what it may be shown."""
+    if viewer is None:
+        return None
+    return {
+        "client": viewer.client_id,
+        "organisation": viewer.organisation,
+        "role": viewer.role,
+        "purpose": viewer.purpose,
+    }

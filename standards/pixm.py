@@ -91,7 +91,8 @@ WHO = Transaction(
     see="docs/decisions/0005-near-and-far-neighbours.md",
     body="json",
     surface="internal",
-    words='{"asked": [["id", "…"], ["identifier", "system", "value"]]} gives {"who": [… or null]}.',
+    words='{"asked": [["id", "…"], ["identifier", "system", "value"]], "viewer": {"client", "role", '
+    '"organisation", "purpose"} or null} gives {"who": [… or null]}: whom this viewer may know of.',
 )
 SOURCE = Transaction(
     code="source",
