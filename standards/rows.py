@@ -44,6 +44,27 @@ class SearchParameter:
 
 
 @dataclass(frozen=True, slots=True)
+class Inclusion:
+    """What a search may bring along with its matches.
+
+    `_include` leads from a match of type `source` by `parameter` to a resource of one of `targets`;
+    `_revinclude` brings the resources of type `source` whose `parameter` leads to a match.
+    """
+
+    by: Literal["_include", "_revinclude"]
+    source: str
+    parameter: str
+    targets: tuple[str, ...]
+    see: str
+    words: str
+
+    @property
+    def said(self) -> str:
+        """As the parameter writes it, without a target."""
+        return f"{self.source}:{self.parameter}"
+
+
+@dataclass(frozen=True, slots=True)
 class AuditPattern:
     """How a transaction is audited: the fixed parts of its AuditEvent.
 
@@ -110,6 +131,7 @@ class Transaction:
     body: Body = "none"
     takes: tuple[str, ...] = ()
     search: tuple[SearchParameter, ...] = ()
+    inclusions: tuple[Inclusion, ...] = ()
     parameters: tuple[
         str, ...
     ] = ()  # names an operation or conditional interaction takes in its query
