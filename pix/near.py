@@ -1,21 +1,26 @@
 """What the neighbours of pix are told: who a Patient or an identifier is.
 
-`Neighbour.who` is handed to neighbours in the same process; `pixm.WHO` is the row that far ones call.
+`Neighbour` is handed to neighbours in the same process; far ones call the rows `pixm.WHO` and
+`pixm.PATIENTS`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from chassis import search
 from chassis.call import Answer, Call, Caller, dumps
+from chassis.mongo import Filter
 from governance.identifiers import Sight
+from governance.permit import Permit
+from pix import showing
 from pix.crossreference import CrossReference, told_of
 from pix.people import People
 from pix.sources import Sources
-from standards import pixm
+from standards import pdqm, pixm
 from standards.outcome import INVALID, Issue, Refused
 
 Asked = tuple[str, ...]
@@ -53,6 +58,17 @@ class Neighbour:
         sight = await self.crossing.sights.of(viewer) if viewer is not None else None
         found = await asyncio.gather(*(self._one(one, sight) for one in once))
         return {one: who for one, who in zip(once, found, strict=True) if who is not None}
+
+    async def patients(self, ids: Collection[str], viewer: Caller, permit: Permit) -> list[bytes]:
+        """The Patients with these ids that lie within the permit, as this viewer may see them; what it
+        may not know of is left out."""
+        sight = await self.crossing.sights.of(viewer)
+        where: Filter = {"_id": {"$in": sorted(ids)}, "state": {"$in": ["active", "subsumed"]}}
+        parts = [where, {"system": {"$nin": sorted(sight.closed)}} if sight.closed else {}]
+        parts.append(search.narrow(permit, pdqm.PARAMETERS))
+        rows = await self.people.records.many(search.all_of(parts), {"b": 1}, sort=[("_id", 1)])
+        shown = [showing.stripped(bytes(row["b"]), self.domains.base, sight) for row in rows]
+        return [await self.crossing.sights.cleared(body, sight) for body in shown]
 
     async def assign(self, system: str, client: str) -> None:
         """Make a client the Source of a domain."""
@@ -107,6 +123,25 @@ class Neighbour:
         found = await self.who(asked, _viewer((call.resource or {}).get("viewer")))
         told = [asdict(found[one]) if one in found else None for one in asked]
         return Answer(200, dumps({"who": told}), media="application/json")
+
+    async def answer_patients(self, call: Call) -> Answer:
+        """`patients` over HTTP."""
+        said = call.resource or {}
+        viewer = _viewer(said.get("viewer"))
+        try:
+            ids = [str(i) for i in said["ids"]]
+            permit = Permit(
+                tuple(str(b) for b in said["permit"]["by"]),
+                tuple(frozenset((str(n), str(v)) for n, v in g) for g in said["permit"]["narrow"]),
+                str(said["permit"]["version"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            raise Refused(Issue(INVALID, pixm.PATIENTS.words)) from None
+        if viewer is None:
+            raise Refused(Issue(INVALID, pixm.PATIENTS.words, "viewer"))
+        found = await self.patients(ids, viewer, permit)
+        told = {"patients": [body.decode() for body in found]}
+        return Answer(200, dumps(told), media="application/json")
 
     async def answer_source(self, call: Call) -> Answer:
         """`assign` over HTTP."""

@@ -38,7 +38,7 @@ async def open_service(
     """
     store = await Documents.opened(mongo)
     near = Neighbour(store)
-    find, read = Find(store, people), Read(store)
+    find, read = Find(store, people, settings.home_community), Read(store)
     async with Forwarder(mongo, DATABASE, audit):
         yield Service(
             "registry",

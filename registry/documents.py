@@ -39,13 +39,19 @@ _BOTH = (
     IndexModel([("subject", 1), ("at", -1), ("_id", -1)], name="subject_at"),
     IndexModel([("subject", 1), ("ix.date.lo", -1), ("_id", -1)], name="subject_date"),
     IndexModel([("ix.identifier", 1)], name="identifier"),
+    IndexModel([("ix.targetCommunityIdList", 1)], name="community", sparse=True),
 )
 _DOCUMENTS = (
     *_BOTH,
     IndexModel([("binary", 1)], name="binary", unique=True, sparse=True),
     IndexModel([("rel", 1)], name="relations", sparse=True),
+    IndexModel([("ix.beside", 1)], name="beside", sparse=True),
 )
-_LISTS = (*_BOTH, IndexModel([("members", 1)], name="members", sparse=True))
+_LISTS = (
+    *_BOTH,
+    IndexModel([("members", 1)], name="members", sparse=True),
+    IndexModel([("ix.item", 1)], name="item", sparse=True),
+)
 
 
 class MovedError(Exception):

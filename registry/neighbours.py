@@ -12,6 +12,7 @@ from typing import Protocol
 
 from chassis.call import Caller
 from chassis.far import Far
+from governance.permit import Permit
 
 Asked = tuple[str, ...]
 """`("id", patient_id)` or `("identifier", system, value)`."""
@@ -54,6 +55,10 @@ class People(Protocol):
     ) -> Mapping[Asked, Who]:
         """Who each of these is; nobody is left out. With a `viewer`, numbers and records that this
         caller may not know of are as if nobody had them."""
+        ...
+
+    async def patients(self, ids: Collection[str], viewer: Caller, permit: Permit) -> list[bytes]:
+        """The Patients with these ids that lie within the permit, as this viewer may see them."""
         ...
 
 
@@ -145,6 +150,17 @@ class FarPeople:
             for question, said in zip(questions, answer["who"], strict=True)
             if said is not None
         }
+
+    async def patients(self, ids: Collection[str], viewer: Caller, permit: Permit) -> list[bytes]:
+        """As `People.patients`; `Refused(BUSY)` when it does not answer."""
+        narrow = [sorted(list(pair) for pair in group) for group in permit.narrow]
+        said = {
+            "ids": sorted(ids),
+            "permit": {"by": list(permit.by), "narrow": narrow, "version": permit.version},
+            "viewer": _told(viewer),
+        }
+        answer = await self._far.post("/internal/pix/patients", said)
+        return [str(body).encode() for body in answer["patients"]]
 
 
 class FarVault:

@@ -94,6 +94,21 @@ WHO = Transaction(
     words='{"asked": [["id", "…"], ["identifier", "system", "value"]], "viewer": {"client", "role", '
     '"organisation", "purpose"} or null} gives {"who": [… or null]}: whom this viewer may know of.',
 )
+PATIENTS = Transaction(
+    code="patients",
+    name="Patients as a caller may see them",
+    service="pix",
+    interaction="internal",
+    resource="",
+    routes=(("POST", "/internal/pix/patients"),),
+    scope=Needs("", "", ("throughline.internal",)),
+    audit=Unaudited("asked by our own services while they serve a request that is audited"),
+    see="docs/decisions/0005-near-and-far-neighbours.md",
+    body="json",
+    surface="internal",
+    words='{"ids": […], "permit": {"by", "narrow", "version"}, "viewer": {"client", "role", "organisation", '
+    '"purpose"}} gives {"patients": [their JSON as text]}: those within the permit and sight of the viewer.',
+)
 SOURCE = Transaction(
     code="source",
     name="Assign a domain to its source",
@@ -109,7 +124,7 @@ SOURCE = Transaction(
     words='{"system": "…", "client": "…"} makes the client the Source of the domain.',
 )
 
-TRANSACTIONS: tuple[Transaction, ...] = (ITI_83, ITI_104, ITI_104_REMOVE, WHO, SOURCE)
+TRANSACTIONS: tuple[Transaction, ...] = (ITI_83, ITI_104, ITI_104_REMOVE, WHO, PATIENTS, SOURCE)
 
 
 def check(patient: Mapping[str, Any]) -> tuple[Issue, ...]:

@@ -176,7 +176,20 @@ async def test_a_number_hidden_from_the_caller_finds_nothing(
             assert answer.status_code == 200
             assert answer.json()["total"] == 0, query
         assert await found(practice, number) == 1
+    scope += " system/Patient.rs"
+    here = {"patient.identifier": f"{NHS}|{number}", "status": "current"}
+    along = {**here, "_include": "DocumentReference:patient"}
+    assert (await publish(source, a_bundle(a_document(police)))).status_code == 200
+    for role, organisation, shown in (("R-GP", "P99000", {trust}), ("R-SYS", "", {trust, police})):
+        async with exchange.as_client(scope, role=role, organisation=organisation) as client:
+            bundle = (await client.get("/DocumentReference", params=along)).json()
+            brought = [e for e in bundle["entry"] if e["search"]["mode"] == "include"]
+            assert {f"Patient/{e['resource']['id']}" for e in brought} == shown, role
+            assert {e["fullUrl"] for e in brought} == {f"{exchange.base}/{p}" for p in shown}
+            assert bundle["total"] == 2
+            if role == "R-GP":
+                assert pnc not in str(brought)
     async with exchange.as_client(scope, role="R-POL", organisation="GMP") as force:
         for query in asked:
             answer = await force.get("/DocumentReference", params=query)
-            assert answer.json()["total"] == 1, query
+            assert answer.json()["total"] == 2, query
