@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from standards import atna, capability, iua, mhd, mhd_retrieve, pdqm, pixm, pmir
+from standards import atna, capability, definitions, iua, mhd, mhd_retrieve, pdqm, pixm, pmir
 from standards.rows import Transaction
 
 ROWS: tuple[Transaction, ...] = (
@@ -14,4 +14,5 @@ ROWS: tuple[Transaction, ...] = (
     *atna.TRANSACTIONS,
     *iua.TRANSACTIONS,
     capability.METADATA,
+    *definitions.TRANSACTIONS,
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from standards import balp
 from standards.outcome import PROFILE, REQUIRED, ErrorKind, Issue
-from standards.rows import Needs, Transaction, Unaudited
+from standards.rows import Needs, Operand, Transaction, Unaudited
 
 IG = "https://profiles.ihe.net/ITI/PIXm"
 PATIENT_PROFILE = f"{IG}/StructureDefinition/IHE.PIXm.Patient"
@@ -40,6 +40,17 @@ ITI_83 = Transaction(
     body="parameters",
     parameters=("sourceIdentifier", "targetSystem"),
     operation="ihe-pix",
+    operands=(
+        Operand(
+            "sourceIdentifier", "in", 1, "1", "string", "The identifier that is known", "token"
+        ),
+        Operand("targetSystem", "in", 0, "*", "string", "Domains to answer in; none: all", "uri"),
+        Operand("_format", "in", 0, "1", "string", "Media type of the answer", "token"),
+        Operand(
+            "targetIdentifier", "out", 0, "*", "Identifier", "An identifier of the same person"
+        ),
+        Operand("targetId", "out", 0, "*", "Reference", "A Patient of the same person"),
+    ),
     definition=OPERATION,
     profiles=(PATIENT_PROFILE,),
     max_body=64 * 1024,

@@ -65,6 +65,19 @@ class Inclusion:
 
 
 @dataclass(frozen=True, slots=True)
+class Operand:
+    """One parameter of an operation: what it is called, which way it goes, how often, of what type."""
+
+    name: str
+    use: Literal["in", "out"]
+    least: int
+    most: str
+    type: str
+    words: str
+    search: str = ""  # how a string is read, when it has the grammar of a search parameter
+
+
+@dataclass(frozen=True, slots=True)
 class AuditPattern:
     """How a transaction is audited: the fixed parts of its AuditEvent.
 
@@ -136,6 +149,7 @@ class Transaction:
         str, ...
     ] = ()  # names an operation or conditional interaction takes in its query
     operation: str = ""
+    operands: tuple[Operand, ...] = ()
     definition: str = ""
     profiles: tuple[str, ...] = ()
     invalid: int | None = None
