@@ -41,6 +41,10 @@ class _Key:
     def direction(self) -> int:
         return -1 if self.descending else 1
 
+    def sure(self) -> _Key:
+        """The same key where no document lacks it."""
+        return _Key(self.path, self.descending, False)
+
 
 def _order(search: Search, keys: Sequence[SortKey], replaced: Collection[str]) -> list[_Key]:
     order = []
@@ -57,35 +61,40 @@ def _order(search: Search, keys: Sequence[SortKey], replaced: Collection[str]) -
     return order
 
 
-def _branches(order: Sequence[_Key], after: Sequence[Any]) -> list[Doc]:
+def _pieces(order: Sequence[_Key], after: Sequence[Any]) -> list[tuple[Doc, Sequence[_Key]]]:
     """What is left of an order after these values, cut into pieces that each lie together in an index
     and follow one another: equal in all keys but the last and past that, equal in one fewer, and so
-    on; what lacks a key comes after what has it. Every piece starts where it begins, however many
-    documents share a value, so that a page costs the same wherever it is."""
+    on; what lacks a key comes after what has it. Each with the keys that still order it: MongoDB does
+    not see that an index is in order when it is told to sort by what is equal throughout.
+
+    Every piece begins where an index can go to at once, however many documents share a value, so that
+    a page costs the same wherever it is.
+    """
     if not after:
         first = order[0]
         if first.nullable and not first.descending:  # MongoDB would put absent ones first
-            return [{first.path: {"$ne": None}}, {first.path: None}]
-        return [{}]
-    made: list[Doc] = []
+            there = ({first.path: {"$ne": None}}, [first.sure(), *order[1:]])
+            return [there, ({first.path: None}, order[1:])]
+        return [({}, order)]
+    made: list[tuple[Doc, Sequence[_Key]]] = []
     for n in reversed(range(len(order))):
         key, value = order[n], after[n]
         if value is None:
             continue  # absent comes last: nothing is past it
         same = {k.path: v for k, v in zip(order[:n], after[:n], strict=True)}
-        made.append({**same, key.path: {"$lt" if key.descending else "$gt": value}})
+        past = {**same, key.path: {"$lt" if key.descending else "$gt": value}}
+        made.append((past, [key.sure(), *order[n + 1 :]]))
         if key.nullable:
-            made.append({**same, key.path: None})
+            made.append(({**same, key.path: None}, order[n + 1 :]))
     return made
 
 
-def _ordered(filters: Doc, order: Sequence[_Key], *, cut: bool = True) -> list[Doc]:
-    """The stages that put what matches in order; `cut`: it is one of the `_branches`, in which nothing
-    lacks the first key or everything does."""
+def _ordered(filters: Doc, order: Sequence[_Key]) -> list[Doc]:
+    """The stages that put what matches in order."""
     sort: Doc = {}
     absent: Doc = {}
     for n, key in enumerate(order):
-        if key.nullable and not key.descending and not (cut and n == 0):
+        if key.nullable and not key.descending:
             flag = f"absent{n}"
             absent[flag] = {"$lte": ["$" + key.path, None]}
             sort[flag] = 1
@@ -104,8 +113,8 @@ def _pipeline(
     size: Doc = {"$limit": search.count + 1}
     shown = {"$project": dict.fromkeys((*fields, *(k.path for k in order)), 1)}
     pieces = [
-        [*_ordered(all_of([filters, piece]), order), size, shown]
-        for piece in _branches(order, search.after or ())
+        [*_ordered(all_of([filters, piece]), keys), size, shown]
+        for piece, keys in _pieces(order, search.after or ())
     ]
     stages = pieces[0]
     if len(pieces) > 1:
@@ -193,7 +202,7 @@ async def _first_page(
     gathered = _gathering.get(table)
     if gathered is None:
         gathered = _gathering[table] = Gathered(partial(_first_pages, table))
-    ordered = [*_ordered(filters, order, cut=False), {"$limit": FEW + 1}, {"$project": shown}]
+    ordered = [*_ordered(filters, order), {"$limit": FEW + 1}, {"$project": shown}]
     try:
         read = await gathered.get(_First(ordered, count + 1))
     except (ExecutionTimeout, OperationFailure):

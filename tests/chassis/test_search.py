@@ -532,7 +532,7 @@ async def test_paging_never_skips_or_repeats_what_stays_while_others_come_and_go
 async def test_a_large_total_is_counted_once_and_again_when_the_permit_changes(
     mongo: Mongo,
 ) -> None:
-    table = mongo.table("searching", "large")
+    table = mongo.table("searching", "counted")
     rng = random.Random(7)
     first = a_thing(rng, "t") | {"date": "2020", "at": NOW}
     row = stored(first)
