@@ -107,6 +107,10 @@ class Everybody:
         """As `registry.neighbours.People`."""
         return []
 
+    async def happened(self, since: str) -> Sequence[tuple[str, str]]:  # noqa: ARG002  nothing does
+        """As `registry.neighbours.People`."""
+        return []
+
 
 class Practitioner:
     """What a token means, from memory."""

@@ -140,6 +140,7 @@ async def open_service(
                 Route(pmir.ITI_94_SEARCH, subscriptions.search),
                 Route(pixm.WHO, near.answer_who),
                 Route(pixm.PATIENTS, near.answer_patients),
+                Route(pixm.HAPPENED, near.answer_happened),
                 Route(pixm.SOURCE, near.answer_source),
             ),
             near=near,

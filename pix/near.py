@@ -70,6 +70,14 @@ class Neighbour:
         shown = [showing.stripped(bytes(row["b"]), self.domains.base, sight) for row in rows]
         return [await self.crossing.sights.cleared(body, sight) for body in shown]
 
+    async def happened(self, since: str) -> list[tuple[str, str]]:
+        """(event id, record) of merges and revisions from an event id on, in their order, at most
+        1,000: whose documents may have to be shown under another Patient (`pix/events.py`)."""
+        where = {"_id": {"$gte": since}, "type": {"$in": ["merged", "revised"]}}
+        fields = {"record": 1}
+        rows = await self.people.events.many(where, fields, sort=[("_id", 1)], limit=1_000)
+        return [(str(row["_id"]), str(row["record"])) for row in rows]
+
     async def assign(self, system: str, client: str) -> None:
         """Make a client the Source of a domain."""
         if not self.domains.known(self.domains.system(system)):
@@ -141,6 +149,14 @@ class Neighbour:
             raise Refused(Issue(INVALID, pixm.PATIENTS.words, "viewer"))
         found = await self.patients(ids, viewer, permit)
         told = {"patients": [body.decode() for body in found]}
+        return Answer(200, dumps(told), media="application/json")
+
+    async def answer_happened(self, call: Call) -> Answer:
+        """`happened` over HTTP."""
+        since = (call.resource or {}).get("since")
+        if not isinstance(since, str):
+            raise Refused(Issue(INVALID, pixm.HAPPENED.words, "since"))
+        told = {"happened": [list(one) for one in await self.happened(since)]}
         return Answer(200, dumps(told), media="application/json")
 
     async def answer_source(self, call: Call) -> Answer:

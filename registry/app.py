@@ -3,6 +3,7 @@
     ITI-65          provide.py   draft.py and submission.py are its thinking, and pure
     ITI-66, ITI-67  find.py      indexed.py says what resources are found by
     read, history   read.py
+    after a merge   subjects.py
     neighbours      near.py      what the repository asks; neighbours.py: whom the registry asks
 
 Store: documents.py.
@@ -24,6 +25,7 @@ from registry.near import Neighbour
 from registry.neighbours import People, Vault
 from registry.provide import Provide
 from registry.read import Read
+from registry.subjects import Subjects
 from standards import mhd
 
 
@@ -39,7 +41,8 @@ async def open_service(
     store = await Documents.opened(mongo)
     near = Neighbour(store)
     find, read = Find(store, people, settings.home_community), Read(store)
-    async with Forwarder(mongo, DATABASE, audit):
+    subjects = Subjects(store, people, audit, settings.fhir_base)
+    async with Forwarder(mongo, DATABASE, audit), subjects:
         yield Service(
             "registry",
             (
@@ -48,6 +51,7 @@ async def open_service(
                 Route(mhd.ITI_67, find),
                 Route(mhd.READ_LIST, read.now),
                 Route(mhd.READ_DOCUMENT, read.now),
+                Route(mhd.READ_PROVENANCE, read.provenance),
                 Route(mhd.LIST_VERSION, read.version),
                 Route(mhd.DOCUMENT_VERSION, read.version),
                 Route(mhd.LIST_HISTORY, read.versions),

@@ -21,13 +21,14 @@ from standards.mhd import DOCUMENT_PARAMETERS, LIST_PARAMETERS
 from standards.outcome import FORBIDDEN, TOO_COSTLY, Issue
 from standards.rows import Needs
 
-FIELDS = ("b", "subject", "rel", "ix.author", "ix.related", "ix.item")
+FIELDS = ("b", "subject", "moved", "rel", "ix.author", "ix.related", "ix.item")
 MOST = 1_000  # resources of one type that one page brings along
 _RELATIONS = ("replaces", "transforms", "appends", "signs")
 _NEEDS = {
     "Patient": pdqm.ITI_78.scope,
     "DocumentReference": mhd.ITI_67.scope,
     "List": mhd.ITI_66.scope,
+    "Provenance": mhd.READ_PROVENANCE.scope,
 }
 
 
@@ -64,6 +65,11 @@ class Inclusions:
             if isinstance(permit, Denied):
                 words = f"No {type_} is included: {permit.words}"
                 told.append(Issue(FORBIDDEN, words, "_include", "information"))
+            elif type_ == "Provenance":
+                where = search.all_of(
+                    [search.any_of(asked.pointing[type_]), search.narrow(permit, ())]
+                )
+                found += await self.store.proofs(where, visible(call.caller), MOST)
             elif type_ == "Patient":
                 found += await self._patients(call, asked.ids[type_], permit)
             else:
@@ -142,7 +148,7 @@ def _leads(row: Doc, parameter: str) -> Iterator[tuple[str, str]]:
     """(type, id) of everything of this server that a match leads to by one parameter."""
     if parameter == "patient":
         if row["subject"]:
-            yield "Patient", row["subject"]
+            yield "Patient", (row.get("moved") or {}).get("to") or row["subject"]
     elif parameter == "relatesto":
         for relation in row.get("rel", ()):
             yield "DocumentReference", relation.partition("|")[2]
@@ -156,6 +162,8 @@ def _leads(row: Doc, parameter: str) -> Iterator[tuple[str, str]]:
 
 def _pointing(parameter: str, kind: str, ids: Sequence[str]) -> Filter:
     """The filter of what leads to these matches by one parameter; each has an index."""
+    if parameter == "target":
+        return {"target": {"$in": [f"{kind}/{id_}" for id_ in ids]}}
     if parameter == "relatesto":
         return {"rel": {"$in": [f"{code}|{id_}" for id_ in ids for code in _RELATIONS]}}
     path = "ix.item" if parameter == "item" else "ix.beside"

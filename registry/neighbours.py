@@ -61,6 +61,11 @@ class People(Protocol):
         """The Patients with these ids that lie within the permit, as this viewer may see them."""
         ...
 
+    async def happened(self, since: str) -> Sequence[tuple[str, str]]:
+        """(event id, record) of merges and revisions from an event id on, in their order, at most
+        1,000 of them."""
+        ...
+
 
 class Content(Protocol):
     """Bytes with what is claimed of them. `chassis.attachment.Attachment` is one."""
@@ -161,6 +166,11 @@ class FarPeople:
         }
         answer = await self._far.post("/internal/pix/patients", said)
         return [str(body).encode() for body in answer["patients"]]
+
+    async def happened(self, since: str) -> Sequence[tuple[str, str]]:
+        """As `People.happened`; `Refused(BUSY)` when it does not answer."""
+        answer = await self._far.post("/internal/pix/happened", {"since": since})
+        return [(str(id_), str(record)) for id_, record in answer["happened"]]
 
 
 class FarVault:

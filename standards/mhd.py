@@ -195,6 +195,8 @@ DOCUMENT_INCLUSIONS: tuple[Inclusion, ...] = (
               "What replaces, transforms, appends or signs the document"),
     Inclusion("_revinclude", "List", "item", ("DocumentReference",), _REVINCLUDE,
               "The SubmissionSets and Folders that list the document"),
+    Inclusion("_revinclude", "Provenance", "target", ("DocumentReference",), _REVINCLUDE,
+              "Why the document was rewritten after its patient was merged"),
 )  # fmt: skip
 LIST_INCLUSIONS: tuple[Inclusion, ...] = (
     Inclusion("_include", "List", "patient", ("Patient",), _INCLUDE,
@@ -203,6 +205,8 @@ LIST_INCLUSIONS: tuple[Inclusion, ...] = (
               "The documents and Folders that it lists"),
     Inclusion("_revinclude", "List", "item", ("List",), _REVINCLUDE,
               "The SubmissionSets that list the Folder"),
+    Inclusion("_revinclude", "Provenance", "target", ("List",), _REVINCLUDE,
+              "Why it was rewritten after its patient was merged"),
 )  # fmt: skip
 
 ITI_65 = Transaction(
@@ -297,6 +301,18 @@ def _versions(of: Transaction) -> Transaction:
     )
 
 
+READ_PROVENANCE = Transaction(
+    code="provenance",
+    name="Read a Provenance",
+    service="registry",
+    interaction="read",
+    resource="Provenance",
+    routes=(("GET", "/Provenance/{id}"),),
+    scope=Needs("r", "Provenance"),
+    audit=balp.rest("R", "read", ("data",)),
+    see="MHDS 1:50.4.1 (patient merge), FHIR R4 provenance.html",
+    words="Why versions were made that nobody submitted. Found by `_revinclude=Provenance:target`.",
+)
 LIST_VERSION, DOCUMENT_VERSION = _version(READ_LIST), _version(READ_DOCUMENT)
 LIST_HISTORY, DOCUMENT_HISTORY = _versions(READ_LIST), _versions(READ_DOCUMENT)
 
@@ -328,6 +344,6 @@ DOCUMENT_OF = _door(
 )  # fmt: skip
 
 TRANSACTIONS: tuple[Transaction, ...] = (
-    ITI_65, ITI_66, ITI_67, READ_LIST, READ_DOCUMENT, LIST_VERSION, DOCUMENT_VERSION, LIST_HISTORY,
-    DOCUMENT_HISTORY, REFERENCED, DOCUMENT_OF,
+    ITI_65, ITI_66, ITI_67, READ_LIST, READ_DOCUMENT, READ_PROVENANCE, LIST_VERSION, DOCUMENT_VERSION,
+    LIST_HISTORY, DOCUMENT_HISTORY, REFERENCED, DOCUMENT_OF,
 )  # fmt: skip

@@ -120,6 +120,21 @@ PATIENTS = Transaction(
     words='{"ids": […], "permit": {"by", "narrow", "version"}, "viewer": {"client", "role", "organisation", '
     '"purpose"}} gives {"patients": [their JSON as text]}: those within the permit and sight of the viewer.',
 )
+HAPPENED = Transaction(
+    code="happened",
+    name="What happened to records",
+    service="pix",
+    interaction="internal",
+    resource="",
+    routes=(("POST", "/internal/pix/happened"),),
+    scope=Needs("", "", ("throughline.internal",)),
+    audit=Unaudited("asked by our own services, which audit what they do upon it"),
+    see="docs/decisions/0022-subjects-after-a-merge.md",
+    body="json",
+    surface="internal",
+    words='{"since": event id or its beginning} gives {"happened": [[event id, record], …]}: merges and '
+    "revisions from there on, in their order, at most 1,000.",
+)
 SOURCE = Transaction(
     code="source",
     name="Assign a domain to its source",
@@ -135,7 +150,15 @@ SOURCE = Transaction(
     words='{"system": "…", "client": "…"} makes the client the Source of the domain.',
 )
 
-TRANSACTIONS: tuple[Transaction, ...] = (ITI_83, ITI_104, ITI_104_REMOVE, WHO, PATIENTS, SOURCE)
+TRANSACTIONS: tuple[Transaction, ...] = (
+    ITI_83,
+    ITI_104,
+    ITI_104_REMOVE,
+    WHO,
+    PATIENTS,
+    HAPPENED,
+    SOURCE,
+)
 
 
 def check(patient: Mapping[str, Any]) -> tuple[Issue, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
@@ -118,6 +119,27 @@ async def test_merged_persons_show_one_view_and_unmerged_ones_two_at_once(
     await all_find(source, names, 2)
     await stewards.decide(lambda c: stewarding.unmerge(c, done, "two women"))
     await all_find(source, names, 1)
+
+
+async def test_documents_of_a_merged_patient_are_shown_under_its_survivor(
+    source: httpx.AsyncClient,
+) -> None:
+    (one, other), numbers = await two(source, 450_000)
+    survivor = {"other": {"identifier": {"system": NHS, "value": numbers[1]}}}
+    link = [{**survivor, "type": "replaced-by"}]
+    await a_patient(
+        source, identifier=[{"system": NHS, "value": numbers[0]}], active=False, link=link
+    )
+    await all_find(source, [one, other, *numbers], 2)
+    shown: set[str] = set()
+    for _ in range(80):
+        query = {"patient": other, "status": "current"}
+        bundle = (await source.get("/DocumentReference", params=query)).json()
+        shown = {e["resource"]["subject"]["reference"] for e in bundle["entry"]}
+        if shown == {other}:
+            break
+        await asyncio.sleep(0.1)
+    assert shown == {other}
 
 
 async def test_a_view_that_changes_between_pages_is_counted_anew(
