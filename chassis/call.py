@@ -115,6 +115,7 @@ class Call:
     strict: bool = True  # Prefer: handling=lenient makes this False
     prefer: str = ""  # "minimal", "representation", "OperationOutcome" or ""
     format: Format = "json"
+    media: str = ""  # the media type that is wanted instead of FHIR, one of `row.media`
     resource: dict[str, Any] | None = None  # the parsed, structurally legal body
     attachments: Sequence[
         Attachment

@@ -6,6 +6,7 @@ FHIR R4 http.html §Content Types: `_format` beats Accept; `application/fhir+jso
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -82,6 +83,19 @@ def accepts_fhir(accept: str, format_parameter: str | None) -> bool:
         _quality(part)[0] in ("application/fhir+json", "application/fhir+xml")
         for part in accept.split(",")
     )
+
+
+def wanted_media(
+    accept: str, format_parameter: str | None, offered: Sequence[tuple[str, str]]
+) -> str:
+    """The media type beside FHIR that the caller would rather have, of those `offered` as (`_format`,
+    media type); "" for FHIR. Only what is named outright counts, never `*/*`."""
+    if format_parameter is not None:
+        asked = format_parameter.replace(" ", "+")  # an unescaped plus arrives as a blank
+        return next((media for short, media in offered if asked in (short, media)), "")
+    said = dict(_quality(part) for part in accept.split(","))
+    fhir = max((q for name, q in said.items() if name in _KNOWN), default=0.0)
+    return next((m for _, m in offered if said.get(m, 0.0) > fhir), "")
 
 
 def accepts_gzip(accept_encoding: str) -> bool:

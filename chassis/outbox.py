@@ -70,6 +70,19 @@ async def put(
     await mongo.table(database, COLLECTION).insert_all(rows, session)
 
 
+async def put_many(
+    session: AsyncClientSession | None,
+    mongo: Mongo,
+    database: str,
+    events: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write several events into the outbox of `database`, in one round trip."""
+    now, mine = time.monotonic(), _mine(mongo, database)
+    mine.update((event["id"], now) for event in events)
+    rows = [{"_id": e["id"], "at": datetime.now(UTC), "b": dumps(e)} for e in events]
+    await mongo.table(database, COLLECTION).insert_many(rows, session)
+
+
 def _mine(mongo: Mongo, database: str) -> dict[str, float]:
     return _put.setdefault(mongo, {}).setdefault(database, {})
 

@@ -24,7 +24,15 @@ from chassis.audit import AuditFailed
 from chassis.call import ANYONE, Account, Answer, Call, Caller, Route, dumps, fresh_id, instant
 from chassis.caller import challenge
 from chassis.mongo import unavailable
-from chassis.negotiate import MEDIA, accepts_fhir, accepts_gzip, body_format, prefer, wanted_format
+from chassis.negotiate import (
+    MEDIA,
+    accepts_fhir,
+    accepts_gzip,
+    body_format,
+    prefer,
+    wanted_format,
+    wanted_media,
+)
 from chassis.settings import Settings
 from chassis.spool import Attachment, read_body, read_plain, settle, stream_body
 from governance.permit import Denied, Permit, decide
@@ -206,7 +214,12 @@ class Endpoint:
             if accepts_fhir(accept, formats[0] if formats else None):
                 call.format = wanted_format(accept, formats[0] if formats else None)
             return
-        call.format = wanted_format(accept, formats[0] if formats else None)
+        said = formats[0] if formats else None
+        if self.row.media:
+            call.media = wanted_media(accept, said, self.row.media)
+            if call.media:
+                return
+        call.format = wanted_format(accept, said)
 
     async def _form(self, call: Call, receive: Receive) -> list[tuple[str, str]]:
         body = await read_plain(receive, _FORM_LIMIT)

@@ -7,6 +7,7 @@ Exit codes: exchange/exits.py. Answers go to standard output, everything else to
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -276,3 +277,177 @@ def rebuild(settings: Settings) -> None:
     from exchange import people as stories
 
     raise typer.Exit(stories.rebuild(settings, Console(stderr=True, highlight=False)))
+
+
+OPERATOR = "people-load"
+Folder = Annotated[
+    Path | None, typer.Option(help="A folder on a disk with room, for what memory cannot hold")
+]
+Memory = Annotated[str, typer.Option(help="How much memory DuckDB may take, like 4GB")]
+Threads = Annotated[int, typer.Option(min=0, help="How many threads; 0 for all")]
+
+
+@people.command("load", epilog=EXITS)
+@with_settings(*NEAR, "affinity", "public_url")
+def load(
+    settings: Settings,
+    *,
+    file: Annotated[Path, typer.Argument(help="FILE.ndjson or FILE.csv; may be packed (.gz)")],
+    domain: Annotated[
+        str, typer.Option(help="The identifier domain of the source, when lines do not say it")
+    ] = "",
+    mapping: Annotated[
+        Path | None, typer.Option(help="For CSV: a JSON file that says what each column says")
+    ] = None,
+    rejects: Annotated[
+        Path | None, typer.Option(help="Where refused lines are told of [FILE.rejects.ndjson]")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="How many processes judge lines")] = 2,
+    client: Annotated[str, typer.Option(help="Under whose name the records are fed")] = OPERATOR,
+    organisation: Annotated[str, typer.Option(help="For which organisation")] = "",
+    over: Annotated[
+        Literal["store", "http"],
+        typer.Option(help="Into the store, or through the public FHIR API"),
+    ] = "store",
+    key: Annotated[
+        Path | None, typer.Option(help="With --over http: the client's private JWK")
+    ] = None,
+    fhir: Annotated[str, typer.Option(help="With --over http: the FHIR base of the exchange")] = "",
+    parallel: Annotated[
+        int, typer.Option(min=1, max=256, help="With --over http: requests at a time")
+    ] = 12,
+) -> None:
+    """Load a file of people: FHIR Patients one a line, or a CSV table.
+
+    Every line is held to what a feed (ITI-104) is held to. Killed at any point, the same command goes on
+    where it stood. Who they are is found by `people link`; until then nobody is told of them. With
+    --over http each record is fed at once, and linked by the exchange itself.
+    """
+    from exchange import bulk as stories
+
+    said = stories.File(file, domain, mapping, rejects, processes)
+    console = Console(stderr=True, highlight=False)
+    if over == "http":
+        from exchange import feeding
+
+        way = feeding.Way(client, key, fhir, parallel)
+        raise typer.Exit(feeding.load(settings, said, way, console))
+    raise typer.Exit(stories.load(settings, said, (client, organisation), console))
+
+
+@people.command("link", epilog=EXITS)
+@with_settings(*NEAR, "affinity", "public_url")
+def link(
+    settings: Settings,
+    *,
+    shadow: Annotated[
+        str, typer.Option(help="Change nothing; say what this model (version or file) would change")
+    ] = "",
+    report: Annotated[Path, typer.Option(help="With --shadow: where the report goes")] = Path(
+        "shadow.json"
+    ),
+    client: Annotated[str, typer.Option(help="Under whose name it is done")] = "people-link",
+    organisation: Annotated[str, typer.Option(help="For which organisation")] = "",
+    folder: Folder = None,
+    memory: Memory = "",
+    threads: Threads = 0,
+) -> None:
+    """Find whose the loaded records are, for all of them together.
+
+    Links are made as the exchange makes them online, each with its weight and why. Killed at any point,
+    the same command does the rest. Needs the extra `linkage`.
+    """
+    from exchange import bulk as stories
+
+    room, console = (
+        stories.Room(folder, memory, threads),
+        Console(stderr=True, highlight=False),
+    )
+    if shadow:
+        raise typer.Exit(stories.shadow(settings, shadow, report, room, console))
+    raise typer.Exit(stories.link(settings, room, (client, organisation), console))
+
+
+@people.command("train", epilog=EXITS)
+@with_settings(*NEAR, "affinity", "public_url")
+def train(
+    settings: Settings,
+    *,
+    version: Annotated[str, typer.Argument(help="The new model's version, like 2027-01")],
+    out: Annotated[Path | None, typer.Option(help="The new model's file [VERSION.json]")] = None,
+    base: Annotated[
+        str, typer.Option(help="The model whose thresholds are kept (version or file) [latest]")
+    ] = "",
+    file: Annotated[
+        Path | None, typer.Option(help="Learn from this NDJSON of Patients instead of the store")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV of `system|value,person`: who is known to be one")
+    ] = None,
+    em: Annotated[
+        bool,
+        typer.Option("--em", help="Use no labels, not even verified numbers and stewards' ties"),
+    ] = False,
+    records: Annotated[
+        int, typer.Option(min=100, help="Learn from so many records at most")
+    ] = 100_000,
+    pairs: Annotated[
+        int, typer.Option(min=10_000, help="Random pairs for chance agreement")
+    ] = 2_000_000,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same pairs")] = 1,
+    splink: Annotated[
+        Path | None, typer.Option(help="Also write the Splink settings, for DuckDB and Spark alike")
+    ] = None,
+    folder: Folder = None,
+    memory: Memory = "",
+    threads: Threads = 0,
+) -> None:
+    """Estimate a matching model with Splink and write it, with what it changes.
+
+    Labels are verified NHS numbers and stewards' ties unless a file says better ones. The model in use
+    stays in use. Needs the extra `linkage`.
+    """
+    from exchange import bulk as stories
+    from pix.model import LATEST
+
+    wanted = stories.Training(
+        version, out or Path(f"{version}.json"), base or LATEST, file, labels, em, records, pairs, seed,
+        splink,
+    )  # fmt: skip
+    room = stories.Room(folder, memory, threads)
+    raise typer.Exit(stories.train(settings, wanted, room, Console(stderr=True, highlight=False)))
+
+
+@people.command("export", epilog=EXITS)
+@with_settings(*NEAR, "affinity", "public_url")
+def export(
+    settings: Settings,
+    out: Annotated[
+        Path | None, typer.Argument(help="The file; standard output without one")
+    ] = None,
+    form: Annotated[
+        Literal["", "ndjson", "csv"],
+        typer.Option("--format", help="By default what the file's name says"),
+    ] = "",
+    least: Annotated[int, typer.Option(min=1, help="Persons with at least so many records")] = 1,
+    most: Annotated[int, typer.Option(min=0, help="Persons with at most so many; 0 for any")] = 0,
+    domain: Annotated[
+        list[str] | None, typer.Option(help="Persons with a record of this domain; may be repeated")
+    ] = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="Persons that changed since then", formats=["%Y-%m-%d"])
+    ] = None,
+) -> None:
+    """Write who is whom: persons, their records and how sure the links are.
+
+    No names, no addresses, no further numbers; sealed identities are left out.
+    """
+    from exchange import bulk as stories
+    from pix.bulk.export import Filter
+
+    kind = form or ("csv" if out is not None and out.suffix == ".csv" else "ndjson")
+    moment = since.replace(tzinfo=UTC) if since else None
+    chosen = Filter(least, most, tuple(domain or ()), moment)
+    raise typer.Exit(
+        stories.export(settings, out, chosen, kind, Console(stderr=True, highlight=False))
+    )

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from standards import atna, capability, definitions, iua, mhd, mhd_retrieve, pdqm, pixm, pmir
+from standards import (
+    atna,
+    capability,
+    definitions,
+    iua,
+    mhd,
+    mhd_retrieve,
+    pdqm,
+    pixm,
+    pmir,
+    stewardship,
+)
 from standards.rows import Transaction
 
 ROWS: tuple[Transaction, ...] = (
@@ -11,6 +22,7 @@ ROWS: tuple[Transaction, ...] = (
     *pixm.TRANSACTIONS,
     *pdqm.TRANSACTIONS,
     *pmir.TRANSACTIONS,
+    *stewardship.TRANSACTIONS,
     *atna.TRANSACTIONS,
     *iua.TRANSACTIONS,
     capability.METADATA,

@@ -49,11 +49,12 @@ _ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an act did, and to which record. Its version and bytes are right once the change is
-    written."""
+    """What an act did, and to which record; `new` when nobody was fed under its identifier before. Its
+    version and bytes are right once the change is written."""
 
     kind: Kind
     record: Record
+    new: bool = False
 
 
 async def committed(
@@ -86,8 +87,8 @@ def turns(people: People, primary: Identifier, patient: Mapping[str, Any] | None
     anchor, and the blocking keys of what the Patient says."""
     if not patient:
         return {primary.key}
-    claim = claims.claim(patient, primary, people.domains)
-    said = people.says(showing.canonical(patient), patient)
+    own = showing.canonical(patient)
+    claim, said = people.claim(primary, own, patient), people.says(own, patient)
     return {primary.key, claim.anchor or primary.key, *(k.text for k in keys_of(said))}
 
 
@@ -126,7 +127,8 @@ async def revise(change: Change, primary: Identifier, patient: Mapping[str, Any]
     record, kind = _said(change, primary, record, own)
     await linking.place(change, record, patient)
     change.tell(kind, record)
-    return Outcome(kind, record)
+    change.done()
+    return Outcome(kind, record, new=kind == "created")
 
 
 async def merge(
@@ -151,9 +153,10 @@ async def merge(
     await _not_undone(change, record, survivor)
     before = change.before.get(record.id) if record else None
     linked = await _link_of(change, record)
-    record, _ = _said(change, primary, record, own)
+    record, kind = _said(change, primary, record, own)
     if record.state == "subsumed":
         change.tell("revised", record)  # told again in other words: the merge itself stands
+        change.done()
         return Outcome("revised", record)
     stood, held = survivor.person, await _link_of(change, survivor)
     await change.subsume(record, survivor)
@@ -177,7 +180,8 @@ async def merge(
         },
     )
     change.tell("merged", record)
-    return Outcome("merged", record)
+    change.done()
+    return Outcome("merged", record, new=kind == "created")
 
 
 async def remove(change: Change, primary: Identifier) -> Outcome | None:
@@ -205,6 +209,7 @@ async def remove(change: Change, primary: Identifier) -> Outcome | None:
     )
     for one in gone:
         change.tell("removed", one)
+    change.done()
     return Outcome("removed", record)
 
 

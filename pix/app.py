@@ -7,6 +7,7 @@
     ITI-93   messages.py (in), addressing.py; deliveries.py (out)
     ITI-94   subscriptions.py
     who()    near.py             what neighbours ask
+    $link…   steward.py          what stewards decide; explain.py, linkage.py, queue.py: what they see
     ITI-8 ITI-9 ITI-10 ITI-21 ITI-30   hl7v2/   the same over HL7 v2 (docs/hl7v2.md)
 
 What may happen to a record, whichever door it comes through: acts.py. Pure thinking: identifiers.py,
@@ -28,29 +29,40 @@ from chassis.call import Answer, Call, Route, Service
 from chassis.mongo import Mongo
 from chassis.outbox import Forwarder, Writer
 from chassis.settings import Settings
+from governance.stewards import Stewards
 from pix.crossreference import CrossReference
 from pix.deliveries import Deliveries, Pace
 from pix.demographics import Demographics
 from pix.endpoints import Sender, allowed, trusting
+from pix.explain import Explain
 from pix.feed import Feed
+from pix.flights import Flights
 from pix.frequencies import Counting
 from pix.hl7v2 import opening
 from pix.identifiers import Domains
+from pix.inspection import Inspection
+from pix.linkage import Linkage
 from pix.masters import PREFIX, Masters
 from pix.match import Match
 from pix.messages import Messages
 from pix.near import Neighbour
 from pix.people import DATABASE, People
+from pix.plans import ACTS
+from pix.queue import Queue
+from pix.reviews import Reviews
 from pix.sight import Sights
 from pix.sources import Sources
+from pix.steward import Stewarding
 from pix.subscriptions import Subscriptions
-from standards import balp, pdqm, pixm, pmir
+from standards import balp, pdqm, pixm, pmir, stewardship
+from standards.outcome import NOT_FOUND, Issue, Refused
 from standards.rows import Transaction
 
 ROWS: tuple[Transaction, ...] = (
     *pixm.TRANSACTIONS,
     *pdqm.TRANSACTIONS,
     *pmir.TRANSACTIONS,
+    *stewardship.TRANSACTIONS,
 )
 
 # What few values share out among many people finds nobody by itself: gender, active, state and
@@ -93,7 +105,7 @@ async def open_service(
     domains = people.domains
     sources = Sources(people, domains)
     sights = Sights(people, domains)
-    feed = Feed(people, sources, domains, sights)
+    feed = Feed(people, sources, domains, sights, Flights(people))
     crossing = CrossReference(people, domains, sights)
     demographics = Demographics(people, domains, sights)
     match = Match(people, domains, sights)
@@ -132,6 +144,7 @@ async def open_service(
                 Route(pdqm.ITI_78_READ, read),
                 Route(pdqm.HISTORY, demographics.history),
                 Route(pdqm.VREAD, demographics.version),
+                *await _for_stewards(people, sights, pack),
                 Route(pmir.ITI_93, messages.take),
                 Route(pmir.ITI_94, subscriptions.create),
                 Route(pmir.ITI_94_READ, subscriptions.read),
@@ -146,6 +159,36 @@ async def open_service(
             near=near,
             ready=mongo.ping,
         )
+
+
+async def _for_stewards(people: People, sights: Sights, pack: Pack) -> tuple[Route, ...]:
+    """The routes of the operations that only stewards may call (decision 0014)."""
+    inspection = Inspection(people, sights, Stewards.of(pack.constants))
+    reviews = Reviews(people, inspection)
+    await reviews.prepare()
+    stewarding = Stewarding(people, inspection, reviews)
+    linkage, explain = Linkage(people, inspection), Explain(people, inspection)
+    queue = Queue(people, inspection, reviews, stewarding)
+    rows = stewardship.ROWS
+    return (
+        *(Route(rows[code], stewarding.story(act)) for code, act in ACTS.items()),
+        Route(rows["query-links"], linkage.query),
+        Route(rows["link-history"], linkage.history),
+        Route(rows["explain"], explain.ask),
+        Route(rows["reviews"], queue.list),
+        Route(rows["review"], queue.work),
+        Route(rows["unseal"], queue.unseal),
+        Route(stewardship.DEFINITION, _defined),
+    )
+
+
+async def _defined(call: Call) -> Answer:
+    """The OperationDefinition with this id. Raises `Refused` (404) when there is none."""
+    found = stewardship.DEFINITIONS.get(call.path["id"])
+    if found is None:
+        known = ", ".join(stewardship.DEFINITIONS)
+        raise Refused(Issue(NOT_FOUND, f"There is no such OperationDefinition; there are {known}."))
+    return Answer.fhir(found)
 
 
 async def _deliveries(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pix.names import sound
-from pix.traits import Name, Traits
+from pix.traits import Name, Traits, district
 
 # How many keys one record has at most, and how many persons one key holds before it splits.
 MOST_KEYS, FULL, QUARANTINE = 16, 200, 10
@@ -35,14 +35,14 @@ def keys(traits: Traits) -> tuple[Key, ...]:
     """The keys of a record, the most telling first, at most `MOST_KEYS`.
 
     A sealed identity is no one's candidate (domain digest §1.6 P1–P3): it has no key but its own
-    verified NHS number, by which the records of that identity find each other and nobody else finds
+    NHS number, by which the records of that identity find each other and nobody else finds
     them; a protected witness has none.
     """
     if traits.sealed:
         return tuple(
             Key(f"n|nhs|{n.value}", strong=True)
             for n in traits.numbers
-            if n.domain == "nhs" and n.verified and traits.sealed in REJOINED
+            if n.domain == "nhs" and traits.sealed in REJOINED
         )
     found: dict[str, Key] = {}
     for key in _all(traits):
@@ -91,15 +91,19 @@ def _by_place(t: Traits) -> Iterator[Key]:
     year = t.born[0][:4] if t.born else ""
     for name in t.names[:2]:
         for address in t.addresses[:2]:
-            if name.given and address.postcode:
-                text = f"gp|{sound(name.given)[:3]}|{address.postcode}"
-                yield Key(text, finer=(f"{text}|{year}",) if year else ())
+            for part in (name.given, *name.family[:1]) if address.postcode else ():
+                # The surname at a postcode brings the household along, so it waits until nothing
+                # else found anyone; it is there because names change places.
+                text = f"gp|{sound(part)[:3]}|{address.postcode}"
+                finer = (f"{text}|{year}",) if year else ()
+                if len(part) > 1:
+                    yield Key(text, finer=finer, spare=part != name.given)
             if name.given and address.uprn:
                 text = f"gu|{sound(name.given)[:3]}|{address.uprn}"
                 yield Key(text, finer=(f"{text}|{year}",) if year else ())
-            if name.given and name.family and len(address.postcode) > 4:
+            if name.given and name.family and address.postcode:
                 first, last = sorted((sound(name.given), sound(name.family[-1])))
-                text = f"no|{first}|{last}|{address.postcode[:-3]}"
+                text = f"no|{first}|{last}|{district(address.postcode) or address.postcode}"
                 yield Key(text, finer=(f"{text}|{year}",) if year else ())
 
 
@@ -114,13 +118,17 @@ def _by_year(t: Traits) -> Iterator[Key]:
                 yield Key(text, finer=_finer(text, t, _areas(t)))
     for name in t.names[:1]:
         if t.born and name.given and name.family:
-            first, last = sorted((sound(name.given)[:2], sound(name.family[-1])[:3]))
-            text = f"y|{t.born[0][:4]}|{first}|{last}"
-            yield Key(text, finer=_finer(text, t, _areas(t)), spare=True)
+            first, last = sorted((sound(name.given), sound(name.family[-1])))
+            text = f"y|{t.born[0][:4]}|{first[:2]}|{last[:3]}"
+            # Who has no full birth date has no better key than this.
+            spare = len(t.born[0]) == 10 and not t.born[0].endswith("-01-01")
+            yield Key(text, finer=_finer(text, t, _areas(t)), spare=spare)
 
 
 def _parts(name: Name) -> list[str]:
     said = [name.given, *name.family, *name.middle[:2]]
+    if name.middle and len(name.given) < 6 and len(name.middle[0]) < 6:
+        said.append(name.given + name.middle[0])  # XIAO LING is often written XIAOLING
     return list(dict.fromkeys(sound(part) for part in said if len(part) > 1))[:5]
 
 
@@ -129,7 +137,7 @@ def _initials(t: Traits) -> list[str]:
 
 
 def _areas(t: Traits) -> list[str]:
-    return sorted({a.postcode[:-3] for a in t.addresses if len(a.postcode) > 4})[:2]
+    return sorted({district(a.postcode) or a.postcode for a in t.addresses if a.postcode})[:2]
 
 
 def _finer(text: str, t: Traits, by: list[str]) -> tuple[str, ...]:

@@ -42,7 +42,8 @@ class Finding:
 
     def __init__(self, people: People, session: AsyncClientSession | None = None) -> None:
         self.people, self.session = people, session
-        self.portraits: dict[str, Portrait] = {}  # as they are stored
+        self.portraits: dict[str, Portrait] = {}  # as they are now
+        self.stored: dict[str, Portrait] = {}
         self.postings: dict[str, Posting] = {}
         self.quarantined: set[str] = set()  # keys that have just turned out to be bad numbers
         self._read: set[str] = set()
@@ -58,7 +59,7 @@ class Finding:
         await self.read_postings(texts(found))
         counts = {p: n for p, n in reached(found, self.postings).items() if p not in besides}
         persons = sorted(counts, key=lambda p: (-counts[p], p))
-        await self.read_portraits(persons[:MOST])
+        await self.read_portraits(p for p in persons[:MOST] if p not in self.portraits)
         portraits = {p: self.portraits[p] for p in persons[:MOST] if p in self.portraits}
         return Candidates(portraits, max(0, len(persons) - MOST))
 
@@ -80,13 +81,15 @@ class Finding:
                 {"_id": {"$in": missing}}, {"n": 1, "members": 1}, session=self.session
             )
             for row in rows:
-                self.portraits[row["_id"]] = Portrait.of(row)
+                portrait = Portrait.of(row)
+                self.stored[portrait.person] = portrait
+                self.portraits.setdefault(portrait.person, portrait)
             self._persons.update(missing)
 
     # -- writing --------------------------------------------------------------------------------
 
-    async def post(self, drawn: Mapping[str, Portrait]) -> list[Write]:
-        """The writes that bring the postings from the stored portraits to these."""
+    async def post(self, drawn: Mapping[str, Portrait]) -> None:
+        """These are the portraits now, and the postings follow from them."""
         gone: dict[str, frozenset[Key]] = {}
         come: dict[str, frozenset[Key]] = {}
         for person, new in drawn.items():
@@ -102,13 +105,11 @@ class Finding:
             kept = places(come[person], self.postings)
             for text in places(lost, self.postings).keys() - kept.keys():
                 self._leave(text, person)
+        self.portraits.update(drawn)
         for person, gained in come.items():
-            await self._enter(gained, person, drawn)
-        return self._writes()
+            await self._enter(gained, person)
 
-    async def _enter(
-        self, gained: Collection[Key], person: str, drawn: Mapping[str, Portrait]
-    ) -> None:
+    async def _enter(self, gained: Collection[Key], person: str) -> None:
         for text, key in sorted(places(gained, self.postings).items()):
             posting = self.postings.setdefault(text, Posting(text))
             if person in posting.persons or posting.full:
@@ -117,11 +118,9 @@ class Finding:
                 posting.persons.append(person)
                 self._added.setdefault(text, []).append(person)
             else:
-                await self._split(posting, key, person, drawn)
+                await self._split(posting, key, person)
 
-    async def _split(
-        self, posting: Posting, key: Key, person: str, drawn: Mapping[str, Portrait]
-    ) -> None:
+    async def _split(self, posting: Posting, key: Key, person: str) -> None:
         """The key is full: its persons, and the one that came, are posted under their finer keys. A
         number that is full is a bad number and leads to nobody any more."""
         persons = [*posting.persons, person]
@@ -134,7 +133,7 @@ class Finding:
         finer = {
             p: {
                 text
-                for one in (drawn.get(p) or self.portraits.get(p) or Portrait(p)).posted()
+                for one in self.portraits.get(p, Portrait(p)).posted()
                 if one.text == posting.key
                 for text in one.finer
             }
@@ -142,7 +141,22 @@ class Finding:
         }
         await self.read_postings({text for wanted in finer.values() for text in wanted})
         for one, wanted in finer.items():
-            await self._enter([Key(text) for text in wanted], one, drawn)
+            await self._enter([Key(text) for text in wanted], one)
+
+    def drawn(self) -> list[Write]:
+        """How the portraits differ."""
+        made: list[Write] = []
+        for person, portrait in sorted(self.portraits.items()):
+            stored = self.stored.get(person)
+            if portrait == (stored or Portrait(person)):
+                continue
+            if not portrait.members:
+                made.append(DeleteOne({"_id": person}))
+            elif stored is None:
+                made.append(InsertOne(portrait.document()))
+            else:
+                made.append(ReplaceOne({"_id": person}, portrait.document()))
+        return made
 
     def _leave(self, text: str, person: str) -> None:
         posting = self.postings.get(text)
@@ -150,8 +164,8 @@ class Finding:
             posting.persons.remove(person)
             self._rewritten.add(text)
 
-    def _writes(self) -> list[Write]:
-        """Appending is one small update; everything else writes the posting anew."""
+    def writes(self) -> list[Write]:
+        """How the postings differ: appending is one small update; everything else writes them anew."""
         made: list[Write] = []
         for text in sorted({*self._added, *self._rewritten}):
             posting = self.postings[text]

@@ -16,14 +16,18 @@ from typing import Any
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from chassis.mongo import Doc
-from pix import joining, writing
-from pix.candidates import Finding
+from pix import joining, showing, writing
+from pix.candidates import MOST, Finding
 from pix.claims import Claim
+from pix.events import Event, moves
 from pix.identifiers import Identifier
 from pix.joining import Known
 from pix.links import Link, Links
 from pix.people import People, Record
+from pix.profiles import Portrait, Said, drawn, keys_of, reached, texts
 
+# From so many keys on, a person is likely to be the one (matching digest §4.3: most true pairs share four).
+_SEVERAL = 3
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -75,10 +79,15 @@ class Change:
         self.stored: dict[str, Doc] = {}
         self.links = Links(people, session, acting.now)
         self.finding = Finding(people, session)
+        self.quiet = False  # a bulk load tells nobody of single records (bulk/link.py)
         self.fresh: set[str] = set()  # persons made here: nothing of them is stored yet
         self.redirects: dict[str, str] = {}
         self.decisions: list[Doc] = []
-        self.told: list[tuple[str, str]] = []
+        self.events: list[Event] = []
+        self._told: list[tuple[str, str]] = []
+        self._deciding = 0  # how many decisions are complete
+        self._was: dict[str, str] = {}  # whose each record was before the act in hand
+        self._dirty: set[str] = set()  # persons whose portrait may be another now
         self.touched: set[str] = set()
         self.locked: set[str] = set()
         self.traits: dict[str, bytes] = {}
@@ -94,9 +103,33 @@ class Change:
         found = await self.people.records.many(where, session=self.session)
         for document in found:
             if document["_id"] not in self.records:
-                self.before[document["_id"]] = document
-                self.records[document["_id"]] = Record.of(document)
+                record = Record.of(document)
+                self.before[record.id], self.records[record.id] = document, record
+                self._was[record.id] = record.person
         return [self.records[d["_id"]] for d in found]
+
+    async def prefetch(self, fed: Sequence[tuple[Identifier, Mapping[str, Any]]]) -> None:
+        """Read at once what feeding these Patients will ask for: whoever is fed under their
+        identifiers, whose these are, whom their keys find, and the records of those whom several of
+        their keys find, for it is probably them."""
+        claimed = [identifier.key for identifier, _ in fed]
+        self._claims.update(claimed)
+        await self.read({"claim": {"$in": claimed}})
+        owns = [(i, showing.canonical(p), p) for i, p in fed]
+        said = [
+            (self.people.claim(i, own, p), keys_of(self.people.says(own, p))) for i, own, p in owns
+        ]
+        held = {h.identifier.key for claim, _ in said for h in claim.held}
+        await self.read_identifiers(held | {k for r in self.records.values() for k in r.holds})
+        await self.finding.read_postings(texts([k for _, keys in said for k in keys]))
+        known = {r.person for r in self.records.values()}
+        likely: set[str] = set()
+        for _, keys in said:
+            counts = reached(keys, self.finding.postings)
+            known.update(sorted(counts, key=lambda p: (-counts[p], p))[:MOST])
+            likely.update(p for p, n in counts.items() if n >= _SEVERAL)
+        await self.read_portraits(known)
+        await self.read_persons({r.person for r in self.records.values()} | likely)
 
     async def claimed(self, identifier: Identifier) -> Record | None:
         """The record that is fed under an identifier, active or subsumed."""
@@ -157,14 +190,6 @@ class Change:
             r.id for r in self.records.values() if r.person == person and r.state != "removed"
         )
 
-    def formerly(self, person: str) -> list[str]:
-        """The ids of all records that were a person's before this change."""
-        return sorted(
-            d["_id"]
-            for d in self.before.values()
-            if d["person"] == person and d["state"] != "removed"
-        )
-
     def tail(self, root: Record) -> list[Record]:
         """The records that were merged into this one, directly or through others; they share its
         person, so they were read with it."""
@@ -172,8 +197,8 @@ class Change:
 
     async def read_portraits(self, persons: Iterable[str]) -> None:
         """These persons as they are scored; what their records say is known from then on."""
-        wanted = [p for p in persons if p and p not in self.fresh]
-        await self.finding.read_portraits(wanted)
+        wanted = {p for p in persons if p}
+        await self.finding.read_portraits(wanted - self.fresh)
         for person in wanted:
             portrait = self.finding.portraits.get(person)
             for said in portrait.said() if portrait else ():
@@ -197,6 +222,11 @@ class Change:
         """The record is shown anew and so gets a new version when the change is written."""
         self.touched.add(record.id)
 
+    def act_as(self, acting: Acting) -> None:
+        """The next act is somebody else's."""
+        self.actor, self.ids = acting.actor, acting.ids
+        self.now = self.links.now = max(self.now, acting.now)
+
     def lock(self, *persons: str) -> None:
         """Nobody else may change these persons at the same moment."""
         self.locked.update(p for p in persons if p)
@@ -206,6 +236,11 @@ class Change:
         self._persons.add(person)
         self.fresh.add(person)
         return person
+
+    def match(self, link: Link) -> None:
+        """This is why the record is in its person."""
+        self.links.match(link)
+        self._dirty.add(link.person)
 
     async def settle(self, record: Record, claim: Claim, person: str, link: Link) -> None:
         """The record claims this now, and is this person: its identifiers and what follows from it."""
@@ -220,9 +255,10 @@ class Change:
                 known.record, known.state = record.id, "active"
         record.holds = [h.identifier.key for h in claim.held]
         record.anchor = f"{claim.anchor} {claim.born}" if claim.anchor else ""
-        self.links.match(link)
+        self.match(link)
         self.follow(record)
         self._left(was, person)
+        self._dirty |= {was, person}
 
     async def move(self, records: Sequence[Record], person: str) -> None:
         """These records go to another person together, with all that they hold."""
@@ -237,6 +273,7 @@ class Change:
             await self.links.moved(record.id, person)
             self.follow(record)
             self._left(was, person)
+            self._dirty |= {was, person}
 
     def _left(self, was: str, person: str) -> None:
         """A person without records redirects to where they went."""
@@ -270,6 +307,7 @@ class Change:
         self.links.unmatch(record.id)
         self.links.unask(record.id)
         self.touch(record)
+        self._dirty.add(record.person)
 
     async def subsume(self, record: Record, survivor: Record) -> None:
         """One record is replaced by another: it leaves its person and belongs to the survivor's, with
@@ -302,7 +340,50 @@ class Change:
 
     def tell(self, kind: str, record: Record) -> None:
         """Something happened to a record that others may want to be told of (events.py)."""
-        self.told.append((kind, record.id))
+        self._told.append((kind, record.id))
+
+    def done(self) -> None:
+        """The act in hand is complete: its decisions say who was with whom before and after, and its
+        events who came and went."""
+        for decision in self.decisions[self._deciding :]:
+            records = decision["records"]
+            persons = {self.records[r].person for r in records if r in self.records}
+            persons |= {self._was[r] for r in records if r in self._was}
+            decision["persons"] = sorted(persons - {""})
+            decision["before"] = {p: self._formerly(p) for p in decision["persons"]}
+            decision["after"] = {p: self.everyone(p) for p in decision["persons"]}
+        self._deciding = len(self.decisions)
+        now = {i: r.person for i, r in self.records.items() if r.state == "active"}
+        was = {i: p for i, p in self._was.items() if i in now}
+        self.events += [
+            Event(kind, id_, self.records[id_].person, self._was.get(id_, ""))
+            for kind, id_ in self._told
+        ]
+        self.events += moves(was, now)
+        self._told.clear()
+        self._was = {i: r.person for i, r in self.records.items() if r.state != "removed"}
+
+    def _formerly(self, person: str) -> list[str]:
+        """The ids of all records that were a person's before the act in hand."""
+        return sorted(i for i, p in self._was.items() if p == person)
+
+    async def redraw(self) -> None:
+        """The portraits of everyone whom the acts so far have changed, and the postings that follow."""
+        dirty, self._dirty = self._dirty - {""}, set()
+        if not dirty:
+            return
+        await self.read_persons(dirty)
+        await self.read_portraits(dirty)
+        mates = {p: self.members(p) for p in dirty}
+        await self.links.read(r.id for rs in mates.values() for r in rs if r.id not in self.edges)
+        edges = self.edges | self.links.edges_made()
+        made: dict[str, Portrait] = {}
+        for person, records in mates.items():
+            said = [Said(r.id, self.says(r), edges.get(r.id)) for r in records]
+            portrait = drawn(person, said)
+            if portrait != self.finding.portraits.get(person, Portrait(person)):
+                made[person] = portrait
+        await self.finding.post(made)
 
     async def write(self) -> None:
         """Bring all of it to MongoDB as part of the transaction; called once, at the end."""

@@ -24,6 +24,7 @@ from pix.people import People
 from pix.sight import Sights
 from standards import pdqm, pixm
 from standards.outcome import (
+    BUSY,
     CODE_INVALID,
     INVALID,
     NOT_FOUND,
@@ -65,7 +66,8 @@ class CrossReference:
         card = await self.cards.get(key) if key and sight.sees(question.source.system) else None
         found = card.found(key) if card else None
         if card is None or found is None:
-            raise _refused(NOT_FOUND, pixm.SOURCE_UNKNOWN, 404)
+            shown = sight.sees(question.source.system) and sight.tells_of(question.source.system)
+            raise await self._unknown(key if shown else "")
         if not told_of(sight, card, found, by_id=question.source.system == self.domains.base):
             raise _refused(NOT_FOUND, pixm.SOURCE_UNKNOWN, 404)
         if found.state == "subsumed":
@@ -77,6 +79,14 @@ class CrossReference:
         if not sight.everything:
             told = _within_sight(sight, question, told)
         return Answer(200, self._parameters(call.base, question, found, told, sight))
+
+    async def _unknown(self, key: str) -> Refused:
+        """Nobody is known by this key; while a file of people is being loaded that may not be said of
+        those in it, for whom their others have not been looked for yet (503)."""
+        if key and await self.people.loaded.one({"_id": key}, {"_id": 1}):
+            words = "This record was loaded and is not linked yet; ask again when that is done."
+            return Refused(Issue(BUSY, words, "sourceIdentifier"), headers={"Retry-After": "60"})
+        return _refused(NOT_FOUND, pixm.SOURCE_UNKNOWN, 404)
 
     def _question(self, call: Call) -> Question:
         said = [*call.query, *_of_body(call)]

@@ -10,14 +10,16 @@ Here is only what HTTP says: criteria, If-Match, permit, answers. What happens i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from chassis import outbox, search
 from chassis.call import Account, Answer, Call
-from pix import acts, showing
+from pix import acts, claims, showing
+from pix.acts import Outcome
 from pix.change import Acting, Actor, Change
+from pix.flights import Flights, Passenger
 from pix.identifiers import Domains, Identifier, criterion
 from pix.people import DATABASE, People, Record
 from pix.sight import Sights
@@ -43,6 +45,7 @@ class Feed:
     sources: Sources
     domains: Domains
     sights: Sights
+    flights: Flights
 
     async def put(self, call: Call) -> Answer:
         """Add, revise or merge the Patient in the body under the identifier of the request.
@@ -57,22 +60,36 @@ class Feed:
         await self._authorise(call, primary)
         refuse_if(acts.faults(patient, primary, self.domains))
 
-        async def story(change: Change) -> Answer:
+        async def act(change: Change) -> Outcome:
             record = await change.claimed(primary)
             _check_target(call, record, patient)
             await self._within_permit(call, record, change)
-            done = await acts.put(change, primary, patient)
-            if done.kind == "unchanged":
-                return self._answer(call, done.record, "U", 200)
-            await change.write()
-            await self._within_permit(call, done.record, change)
-            new = done.record.v == 1
-            answer = self._answer(call, done.record, "C" if new else "U", 201 if new else 200)
-            await self._seal(call, change, answer.status)
-            return answer
+            return await acts.put(change, primary, patient)
 
-        turns = acts.turns(self.people, primary, patient)
-        answer = await acts.committed(self.people, _acting(call), turns, story)
+        def landed(done: Outcome) -> Mapping[str, Any] | None:
+            self._tell(call, done.record, "C" if done.new else "U")
+            if done.kind == "unchanged":
+                return None
+            return call.seal(201 if done.new else 200)
+
+        acting = _acting(call)
+        if _alone(call, patient):
+
+            async def story(change: Change) -> Outcome:
+                done = await act(change)
+                if done.kind != "unchanged":
+                    await change.write()
+                await self._within_permit(call, done.record, change)
+                event = landed(done)
+                await self._seal(change, [event] if event is not None else [])
+                return done
+
+            turns = acts.turns(self.people, primary, patient)
+            done = await acts.committed(self.people, acting, turns, story)
+        else:
+            passenger = Passenger(primary, patient, acting, act, landed, self._seal)
+            done = await self.flights.board(passenger)
+        answer = self._answer(call, done.record, 201 if done.new else 200)
         answer.body = await self.sights.cleared(answer.body, await self.sights.of(call.caller))
         return answer
 
@@ -95,7 +112,7 @@ class Feed:
                 return Answer(204)
             await change.write()
             self._tell(call, done.record, "D")
-            await self._seal(call, change, 204)
+            await self._seal(change, [call.seal(204)])
             return Answer(204)
 
         return await acts.committed(self.people, _acting(call), [primary.key], story)
@@ -139,12 +156,11 @@ class Feed:
         if await self.people.records.one(inside, {"_id": 1}, change.session) is None:
             raise Refused(Issue(FORBIDDEN, "The token does not cover this Patient."))
 
-    async def _seal(self, call: Call, change: Change, status: int) -> None:
-        """The AuditEvent is part of the transaction."""
-        await outbox.put(change.session, self.people.mongo, DATABASE, call.seal(status))
+    async def _seal(self, change: Change, events: Sequence[Mapping[str, Any]]) -> None:
+        """The AuditEvents are part of the transaction."""
+        await outbox.put_many(change.session, self.people.mongo, DATABASE, events)
 
-    def _answer(self, call: Call, record: Record, action: str, status: int) -> Answer:
-        self._tell(call, record, action)
+    def _answer(self, call: Call, record: Record, status: int) -> Answer:
         where = f"{call.base}/Patient/{record.id}/_history/{record.v}"
         answer = Answer(status, record.b, {"ETag": f'W/"{record.v}"'})
         answer.headers["Location" if status == 201 else "Content-Location"] = where
@@ -160,6 +176,12 @@ class Feed:
         account.data = [f"Patient/{record.id}"]
         row = {"C": balp.ITI_104_CREATE, "U": balp.ITI_104_UPDATE, "D": balp.ITI_104_DELETE}[action]
         account.action, account.profile = row.action, row.profile
+
+
+def _alone(call: Call, patient: Mapping[str, Any]) -> bool:
+    """What asks more than the record that it feeds does not share a transaction."""
+    conditional = "if-match" in call.headers
+    return conditional or bool(call.permit.narrow) or claims.survivor(patient) is not None
 
 
 def _acting(call: Call) -> Acting:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from pix.names import Likeness, likeness, surname_likeness
-from pix.traits import Name, Number, Traits
+from pix.traits import Name, Number, Traits, district
 
 _OTHER, _SOUND, _NEAR, _SAME = Likeness
 # Further ways in which a part of a name may agree.
@@ -165,7 +165,9 @@ def _given(x: Name, y: Name) -> tuple[int, tuple[str, str] | None]:
     if len(a) == 1 or len(b) == 1:
         return (_INITIAL, None) if a[0] == b[0] else (_OTHER, None)
     # XIAO LING and XIAOLING, ABDUL RAHMAN and ABDULRAHMAN.
-    if (x.middle and b == a + x.middle[0]) or (y.middle and a == b + y.middle[0]):
+    if (x.middle and likeness(a + x.middle[0], b) >= _NEAR) or (
+        y.middle and likeness(a, b + y.middle[0]) >= _NEAR
+    ):
         return _NEAR, (a, b)
     for middle in x.middle:
         if len(middle) > 1 and likeness(middle, b) >= _NEAR:
@@ -181,13 +183,14 @@ def _family(x: Name, y: Name) -> tuple[int, tuple[str, str] | None]:
     if not left or not right:
         return _MISSING, None
     if left == right:
-        return _SAME, (left[0], right[0])
+        return _SAME, (min(left), min(right))
     if len(left) > 1 or len(right) > 1:
         if "".join(left) == "".join(right):
-            return _SAME, (left[0], right[0])
-        for a in left:
-            if a in right:
-                return (_NEAR if set(left) == set(right) else _PART), (a, a)
+            return _SAME, (min(left), min(right))
+        shared = set(left).intersection(right)
+        if shared:
+            part = min(shared)
+            return (_NEAR if len(shared) == len({*left, *right}) else _PART), (part, part)
     best, pair = _closest(left, right)
     if best >= _NEAR:
         return (_PART if len(left) + len(right) > 2 else _NEAR), pair
@@ -207,7 +210,10 @@ def _closest(
     best, pair = _OTHER, None
     for a in left:
         for b in right:
-            if len(a) > 1 and len(b) > 1 and (alike := surname_likeness(a, b)) > best:
+            if len(a) == 1 or len(b) == 1:
+                continue
+            alike = surname_likeness(a, b)
+            if alike > best or (alike == best and pair and sorted((a, b)) < sorted(pair)):
                 best, pair = alike, (a, b)
     return best, pair
 
@@ -215,11 +221,11 @@ def _closest(
 def _swapped(x: Name, y: Name) -> Look | None:
     if not (x.given and y.given and x.family and y.family):
         return None
-    one = next((b for b in y.family if likeness(x.given, b) >= _NEAR), None)
-    if one is None:
+    first = _closest((x.given,), y.family)
+    second = _closest(x.family, (y.given,))
+    if min(first[0], second[0]) < _SOUND or max(first[0], second[0]) < _NEAR:
         return None
-    other = next((a for a in x.family if likeness(a, y.given) >= _NEAR), None)
-    return None if other is None else Look(NAME["swapped"], x, y, (x.given, one), (other, y.given))
+    return Look(NAME["swapped"], x, y, first[1], second[1])
 
 
 def _shared(x: Name, y: Name) -> list[tuple[str, str]]:
@@ -232,7 +238,7 @@ def _shared(x: Name, y: Name) -> list[tuple[str, str]]:
                 found.append((a, b))
                 right.remove(b)
                 break
-    return found
+    return sorted(found, key=sorted)  # whichever side comes first
 
 
 def _called(x: Name, y: Name) -> bool:
@@ -382,7 +388,11 @@ def _address(a: Traits, b: Traits) -> Look:
             if x.postcode == y.postcode:
                 level = 0 if x.line and x.line == y.line and not (x.uprn and y.uprn) else 1
             else:
-                level = 2 if x.postcode[:-3] == y.postcode[:-3] else 3
+                level = (
+                    2
+                    if district(x.postcode) and district(x.postcode) == district(y.postcode)
+                    else 3
+                )
             if best.level < 0 or level < best.level:
                 best = Look(level, x, y)
                 if level == 0:
@@ -422,7 +432,8 @@ def _nhs(a: Traits, b: Traits) -> Look:
                 level = 0 if x.verified and y.verified else 1
             else:
                 level = 2 if _slip(x.value, y.value) else 3
-            if best.level < 0 or level < best.level:
+            surer = level == best.level and x.verified and y.verified
+            if best.level < 0 or level < best.level or surer:
                 best = Look(level, x, y)
     return best
 
@@ -459,7 +470,9 @@ def _others(a: Traits, b: Traits) -> Look:
             if x.domain == y.domain:
                 if x.value == y.value:
                     return Look(0, x, y)
-                best = Look(1, x, y)
+                slip = len(x.value) == len(y.value) and _slip(x.value, y.value)
+                if best.level < 0 or slip:
+                    best = Look(1 if slip else 2, x, y)
     return best
 
 
@@ -486,7 +499,10 @@ ASPECTS: tuple[Aspect, ...] = (
     Aspect("nino", "National Insurance number", _number("nino"), _SAME_OR_NOT, "domain digest §1.2 (f)"),
     Aspect("pnc", "Police National Computer id", _number("pnc"), _SAME_OR_NOT, "domain digest §1.2 (b)"),
     Aspect("cro", "Criminal Records Office number", _number("cro"), _SAME_OR_NOT, "domain digest §1.2 (b)"),
-    Aspect("others", "Other national number", _others, _SAME_OR_NOT, "domain digest §1.1"),
+    Aspect("others", "Other national number", _others, (
+        Level("same", "the same"), Level("slip", "different by one slip of the pen"),
+        Level("different", "different"),
+    ), "domain digest §1.1"),
     Aspect("local", "Number of one issuer", _local, (Level("same", "the same at the same issuer"),),
            "domain digest §1.5"),
     Aspect("middle", "Middle name", _middle, (

@@ -7,6 +7,8 @@
 
 Thinking is in matching.py; here its questions are asked in order and its answers applied. People's
 exclusions and inclusions come before every weight (docs/decisions/0010).
+
+One file, because its steps are one story that is read from top to bottom.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chassis.mongo import Doc
-from pix import claims, joining, showing
+from pix import joining, showing
 from pix.blocking import Key
 from pix.change import Change, person_number
 from pix.claims import Claim
@@ -68,6 +70,7 @@ class Case:
 
 async def place(change: Change, record: Record, patient: Mapping[str, Any]) -> None:
     """Settle the person of a record that says something new, and of everyone whom that moves."""
+    await change.redraw()  # what earlier acts of this change made can be found
     case = await _case(change, record, patient)
     if case.own and case.said == case.before and not _other_anchor(case):
         return await _settle(change, case, case.own, None)
@@ -119,7 +122,7 @@ async def _ordered(change: Change, case: Case) -> bool:
 
 
 async def _case(change: Change, record: Record, patient: Mapping[str, Any]) -> Case:
-    claim = claims.claim(patient, record.primary, change.domains)
+    claim = change.people.claim(record.primary, record.own, patient)
     said = change.people.says(record.own, patient)
     await change.read_identifiers({*record.holds, *(h.identifier.key for h in claim.held)})
     case = Case(record, claim, said, b"")
@@ -210,9 +213,9 @@ async def _widen(change: Change, case: Case, found: Sequence[Profile]) -> None:
     if united:
         reason = decision.reason if case.own in one else ANCHOR
         await unite(change, {case.own, *united}, case.record, decision, reason)
-    for rival in _rivals(decision):
+    for rival in rivals(decision):
         if rival.person not in {case.own, *united, *case.excluded}:
-            await _ask(change, case, rival, "duplicate")
+            await ask(change, case.record.id, rival, "duplicate")
 
 
 async def _leave(change: Change, case: Case, verdict: Leave) -> None:
@@ -244,8 +247,10 @@ async def part(change: Change, person: str) -> None:
     frequencies, today = people.counted.current, change.now.date()
     parts = valid(now, people.model, frequencies, today=today)
     if len(parts) > 1:
-        ids = {r.id for r in mates}
-        tied = [(e["a"], e["b"]) for e in await change.links.between("inclusions", ids, ids)]
+        # what people tied to a record that was merged since is tied to its survivor
+        stands = {i: change.records[i].root or i for i in change.everyone(person)}
+        edges = await change.links.between("inclusions", stands, stands)
+        tied = [(stands[e["a"]], stands[e["b"]]) for e in edges]
         parts = valid(now, people.model, frequencies, today=today, tied=tied)
     for group in parts[1:]:
         number = change.begin(person_number())
@@ -281,10 +286,11 @@ async def _search(change: Change, case: Case, alone: str) -> None:
         await _join(change, case, decision)
     else:
         await _settle(change, case, alone, _link(change, case, alone))
-    asked = _rivals(decision) if decision.kind == "review" else decision.others
+    await _bring(change, case, decision.parted)
+    asked = rivals(decision) if decision.kind == "review" else decision.others
     for rival in asked:
         if rival.person != case.record.person:
-            await _ask(change, case, rival, "possible")
+            await ask(change, case.record.id, rival, "possible")
 
 
 async def _found(change: Change, case: Case, keys: tuple[Key, ...]) -> list[Profile]:
@@ -339,7 +345,7 @@ def _by_anchor(
     rival = next((_scored(change, case, p) for p in found if p.person == person), None)
     if rival is None or rival.vetoes:
         return decision
-    others = tuple(r for r in _rivals(decision) if r.person != person)
+    others = tuple(r for r in rivals(decision) if r.person != person)
     return Decision("join", person, rival.weight, 0, rival.comparison, others, reason=ANCHOR)
 
 
@@ -361,7 +367,7 @@ def _agree(change: Change, case: Case, one: Profile, other: Profile) -> bool:
     return compatible(one, other, change.now.date(), case.traits)
 
 
-def _rivals(decision: Decision) -> tuple[Rival, ...]:
+def rivals(decision: Decision) -> tuple[Rival, ...]:
     """Everyone a decision was between, the chosen one included."""
     seen = {r.person for r in decision.others}
     if decision.person and decision.person not in seen and decision.comparison is not None:
@@ -382,7 +388,7 @@ async def _join(change: Change, case: Case, decision: Decision) -> None:
         person = await unite(
             change, {person, *decision.merged}, case.record, decision, decision.reason
         )
-    explanation = _explain(change, case.record.id, person, decision.kind, decision)
+    explanation = explain(change, case.record.id, person, decision.kind, decision)
     manual = person in case.included
     link = _link(change, case, person, decision, explanation)
     await _settle(change, case, person, link)
@@ -399,7 +405,7 @@ async def _join(change: Change, case: Case, decision: Decision) -> None:
             "anchor": case.record.anchor,
         },
     )
-    change.links.match(replace(link, decision=number))
+    change.match(replace(link, decision=number))
 
 
 def _link(
@@ -425,6 +431,37 @@ async def _settle(change: Change, case: Case, person: str, link: Link | None) ->
     """Settled with this link, or with the one it has."""
     link = link or change.links.matches.get(case.record.id) or _link(change, case, person)
     await change.settle(case.record, case.claim, person, replace(link, person=person))
+
+
+async def _bring(change: Change, case: Case, parted: Sequence[str]) -> None:
+    """Records that this one shows to have been taken for somebody else's come to its person, unless
+    people tied them where they are or parted them from it."""
+    await change.read_records(parted)
+    moving = [
+        r
+        for p in parted
+        if (r := change.records.get(p)) is not None
+        and r.state == "active"
+        and r.person != case.record.person
+    ]
+    if not moving:
+        return
+    left = sorted({r.person for r in moving})
+    await change.read_persons([case.record.person, *left])
+    ids = {r.id for r in moving}
+    there = {i for p in left for i in change.everyone(p)} - ids
+    tied = await change.links.between("inclusions", ids, there)
+    apart = await change.links.between("exclusions", ids, change.everyone(case.record.person))
+    if tied or apart:
+        return
+    change.decide(
+        "moved",
+        sorted({case.record.id, *ids, *there}),
+        reason="A record with another number shows whose they are.",
+        evidence={"record": case.record.id, "moved": sorted(ids)},
+    )
+    await change.read_portraits(left)
+    await change.move(moving, case.record.person)
 
 
 async def unite(
@@ -457,19 +494,19 @@ async def unite(
     return stays
 
 
-async def _ask(change: Change, case: Case, rival: Rival, kind: str) -> None:
+async def ask(change: Change, record: str, rival: Rival, kind: str) -> None:
     """The record may be this person's: a possible link, why, and a question for people."""
     vetoes = {v.id for v in rival.vetoes}
     if vetoes:
         kind = "conflict" if "number_alone" in vetoes or "nhs" in vetoes else "vetoed"
     explanation = _explained(
-        change, case.record.id, rival.person, "review", rival.comparison,
+        change, record, rival.person, "review", rival.comparison,
         [v.id for v in rival.vetoes], "",
     )  # fmt: skip
     words = "; ".join(v.words for v in rival.vetoes) or "It may be this person."
     change.links.possible(
         Link(
-            case.record.id,
+            record,
             rival.person,
             "POSSIBLE",
             change.now,
@@ -480,10 +517,11 @@ async def _ask(change: Change, case: Case, rival: Rival, kind: str) -> None:
             reason=words,
         )
     )
-    change.links.ask(Review(kind, (case.record.id,), (rival.person,), words))
+    change.links.ask(Review(kind, (record,), (rival.person,), words))
 
 
-def _explain(change: Change, record: str, person: str, kind: str, decision: Decision) -> str:
+def explain(change: Change, record: str, person: str, kind: str, decision: Decision) -> str:
+    """Keep why a record joined, and give the id under which it is kept; "" when nothing was compared."""
     if decision.comparison is None:
         return ""
     runner = decision.others[0].person if decision.others else ""

@@ -274,6 +274,7 @@ class Links:
         whether a record is a person's that it is already."""
         mine = {"person": person, "state": {"$ne": "MATCH"}}
         rows = await self.people.links.many(mine, session=self.session)
+        await self.read(row["record"] for row in rows)  # some may be the other's already
         for row in rows:
             link = replace(Link.of(row), person=to)
             self._others.append(DeleteOne({"_id": row["_id"]}))

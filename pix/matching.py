@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
+from itertools import combinations
 from math import log2
 from typing import Literal
 
@@ -191,7 +192,7 @@ def decide(
     if not free or free[0].weight < limit.join:
         return _asked(rivals, limit)
     best = free[0]
-    merged = _bridged(record, best, free[1:], by_person, limit.bridge, today=today, apart=apart)
+    merged = _bridged(record, best, free[1:], by_person, model, today=today, apart=apart)
     left = tuple(r for r in free[1:] if r.person not in merged)
     margin = best.weight - left[0].weight if left else best.weight
     if margin < limit.margin and not (left and _better_named(best, left[0])):
@@ -232,7 +233,8 @@ def misplaced(
             seen[0].level in _SAME_GIVEN
             and weigh(seen, model, frequencies) >= model.thresholds.join
         )
-        (own if fits and not vetoes(record, member.traits, seen, today) else rest).append(member)
+        free = fits and not vetoes(record, member.traits, seen, today, model)
+        (own if free else rest).append(member)
     if not own or not rest:
         return ()
     others = gathered([m.traits for m in rest])
@@ -250,9 +252,7 @@ def _sealed_join(hidden: Sequence[str], seal: str) -> Decision:
     somebody could read."""
     if len(hidden) > 1:
         return _new(f"More than one sealed identity has this number ({seal or 'unlabelled'}).")
-    return Decision(
-        "join", hidden[0], 0, 0, None, reason="The verified number of a sealed identity."
-    )
+    return Decision("join", hidden[0], 0, 0, None, reason="The NHS number of a sealed identity.")
 
 
 def _new(reason: str, rivals: Sequence[Rival] = ()) -> Decision:
@@ -312,13 +312,14 @@ def _bridged(
     best: Rival,
     others: Sequence[Rival],
     profiles: Mapping[str, Profile],
-    limit: float,
+    model: Model,
     *,
     today: date,
     apart: Collection[tuple[str, str]],
 ) -> tuple[str, ...]:
     """The persons that become one with the best, when the record shows that they are: it fits all of
     them well beyond joining, and nothing between them speaks against it that it does not explain."""
+    limit = model.thresholds.bridge
     if best.weight < limit:
         return ()
     merged: list[str] = []
@@ -326,12 +327,20 @@ def _bridged(
         together = [best.person, *merged]
         if rival.weight < limit or any(_pair(p, rival.person) in apart for p in together):
             continue
-        if all(compatible(profiles[p], profiles[rival.person], today, record) for p in together):
+        if all(
+            compatible(profiles[p], profiles[rival.person], today, record, model) for p in together
+        ):
             merged.append(rival.person)
     return tuple(merged)
 
 
-def compatible(one: Profile, other: Profile, today: date, record: Traits | None = None) -> bool:
+def compatible(
+    one: Profile,
+    other: Profile,
+    today: date,
+    record: Traits | None = None,
+    model: Model | None = None,
+) -> bool:
     """Whether two persons could be one: their NHS numbers are not disjoint, and their records
     together raise no veto but one that `record` explains: who is called by the second name here and
     by the first there, who had another surname, is told by a record that has both."""
@@ -341,7 +350,7 @@ def compatible(one: Profile, other: Profile, today: date, record: Traits | None 
     seen = looks(left, right)
     if _level(seen, "nhs") > 1:
         return False
-    against = vetoes(left, right, seen, today)
+    against = vetoes(left, right, seen, today, model)
     if not against:
         return True
     if record is None or any(v.id not in _OF_NAMES for v in against):
@@ -366,20 +375,20 @@ def score(
     weight = weigh(seen, model, frequencies)
     if weight < model.thresholds.review:
         return None
-    against = vetoes(record, profile.traits, seen, today)
+    against = vetoes(record, profile.traits, seen, today, model)
     return Rival(profile.person, weight, explain(seen, against, model, frequencies), against)
 
 
 def rejoins(record: Traits, profile: Profile) -> bool:
     """Whether a record belongs to a sealed identity, or a sealed record to this person: only by an
-    equal verified NHS number with birth date and given name, for an adopted child goes on being
+    equal NHS number with birth date and given name, for an adopted child goes on being
     treated under the new number; a protected witness's records are never joined (digest §1.6)."""
     seals = {record.sealed, profile.traits.sealed} - {""}
     if not seals or not seals.issubset(REJOINED):
         return False
     seen = looks(record, profile.traits)
     return (
-        _level(seen, "nhs") == 0
+        _level(seen, "nhs") in (0, 1)
         and _level(seen, "born") in _EXACT
         and (given_agrees(seen[0]) or seen[0].level in (-1, NAME["no_given"]))
     )
@@ -411,18 +420,27 @@ def _adjustment(place: int, look: Look, model: Model, frequencies: Frequencies) 
         return log2(people / max(sharing, typical))
     if place:
         return 0.0
+    given, family = frequencies.given, frequencies.surname
+    if look.level != NAME["both"]:
+        # Parts have changed places: a surname that stands among the given names is no rarity.
+        given = family = _either(given, family, look)
     bits = 0.0
     if level.given and look.given:
-        common = max(
-            frequencies.given.get(look.given[0], 0), frequencies.given.get(look.given[1], 0)
-        )
+        common = max(given.get(look.given[0], 0), given.get(look.given[1], 0))
         bits += level.given * log2(model.mean["given"] / max(common, model.floor))
     if level.family and look.family:
-        common = max(
-            frequencies.surname.get(look.family[0], 0), frequencies.surname.get(look.family[1], 0)
-        )
+        common = max(family.get(look.family[0], 0), family.get(look.family[1], 0))
         bits += level.family * log2(model.mean["surname"] / max(common, model.floor))
     return bits
+
+
+def _either(
+    given: Mapping[str, float], family: Mapping[str, float], look: Look
+) -> dict[str, float]:
+    return {
+        part: max(given.get(part, 0), family.get(part, 0))
+        for part in (*(look.given or ()), *(look.family or ()))
+    }
 
 
 def _shared_key(kind: str, look: Look) -> str:
@@ -450,7 +468,7 @@ def compare(
     """Two records side by side, with every field's points and every veto; symmetric but for which
     side is left."""
     found = looks(a, b)
-    return explain(found, vetoes(a, b, found, today), model, frequencies)
+    return explain(found, vetoes(a, b, found, today, model), model, frequencies)
 
 
 def explain(
@@ -520,12 +538,30 @@ def _level(found: Sequence[Look], aspect: str) -> int:
     return found[PLACE[aspect]].level
 
 
-def _nhs_differs(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
+def _nhs_differs(a: Traits, b: Traits, found: Sequence[Look], _today: date) -> bool:
     level = _level(found, "nhs")
     if level == 2:
         # Twins have neighbouring numbers: a slip is believed only if all else is the same.
         return not (_level(found, "name") == 0 and _level(found, "born") in _EXACT)
-    return level == 3
+    if level != 3:
+        return False
+    return not (_unverified(found[PLACE["nhs"]]) and _all_else(found) and _one_name(a, b))
+
+
+def _unverified(look: Look) -> bool:
+    """Whether one of two different numbers is only what somebody wrote down (domain digest §1.6 P9)."""
+    return not all(isinstance(n, Number) and n.verified for n in (look.left, look.right))
+
+
+def _one_name(a: Traits, b: Traits) -> bool:
+    """Whether all of both sides' records say one given name: twins are often named alike."""
+    return len({name.given for t in (a, b) for name in t.names if len(name.given) > 1}) == 1
+
+
+def _all_else(found: Sequence[Look]) -> bool:
+    """The very name, the day of birth and the home: nobody but the person has all of these."""
+    home = _level(found, "address") == 0 or _level(found, "phone") == 0
+    return found[0].level == 0 and _level(found, "born") == BORN["exact"] and home
 
 
 def _number_differs(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
@@ -540,7 +576,7 @@ def _strong(found: Sequence[Look]) -> bool:
     )
 
 
-def _twins(a: Traits, b: Traits, found: Sequence[Look], _today: date) -> bool:
+def _twins(a: Traits, b: Traits, found: Sequence[Look], today: date) -> bool:
     """Another given name, or a like one with another sex or another place in the birth."""
     if _level(found, "born") not in _EXACT or personal_agrees(found):
         return False
@@ -551,7 +587,9 @@ def _twins(a: Traits, b: Traits, found: Sequence[Look], _today: date) -> bool:
         found[p].level == 0 or (p == PLACE["address"] and found[p].level == 1) for p in HOUSEHOLD
     )
     if name.level not in _DIFFERS:
-        return _level(found, "sex") == 1 and name.level not in _SAME_GIVEN and home
+        unlike = _level(found, "sex") == 1 and name.level not in _SAME_GIVEN and home
+        # Of grown-ups such a likeness is a slip; children may have a twin of like name.
+        return unlike or (name.level == NAME["given_sound"] and _under_age(b.born[0], today))
     return _both_given(name) and (name.level in _SURNAME_ONLY or home)
 
 
@@ -578,9 +616,7 @@ def _under_age(born: str, today: date) -> bool:
 
 
 def _siblings(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
-    if _level(found, "born") not in (BORN["year"], BORN["near"]) or personal_agrees(found):
-        return False
-    return found[0].level not in _FULL_NAME
+    return _level(found, "born") in (BORN["year"], BORN["near"]) and not personal_agrees(found)
 
 
 def _surname_alone(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
@@ -600,9 +636,7 @@ def _number_alone(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -
     if not personal_agrees(found):
         return False
     born = _level(found, "born")
-    name_differs = found[0].level < 0 or found[0].level in (*_DIFFERS,)
-    born_differs = born < 0 or born > BORN["one_part"]
-    return name_differs and born_differs
+    return not given_agrees(found[0]) and (born < 0 or born > BORN["one_part"])
 
 
 def _sealed(a: Traits, b: Traits, _found: Sequence[Look], _today: date) -> bool:
@@ -618,7 +652,7 @@ _RULES = (
                "matching digest §4.5; domain digest §1.5"), _twins),
     _Rule(Veto("generations", "Born more than two years apart: perhaps parent and child",
                "matching digest §4.5"), _generations),
-    _Rule(Veto("siblings", "The birth dates differ in more than a slip, and the names are not the same",
+    _Rule(Veto("siblings", "The birth dates differ in more than a slip: perhaps brothers or sisters",
                "matching digest §4.4"), _siblings),
     _Rule(Veto("child", "A child of whom only the given name agrees", "matching digest §4.5"),
           _childs_surname),
@@ -634,9 +668,17 @@ _PLAIN = frozenset({"sealed", "twin", "generations", "siblings", "surname"})
 _OF_NAMES = frozenset({"twin", "child", "surname", "unnamed"})
 
 
-def vetoes(a: Traits, b: Traits, found: Sequence[Look], today: date) -> tuple[Veto, ...]:
-    """Every reason against joining two records, whatever they weigh."""
-    return tuple([rule.veto for rule in _RULES if rule.holds(a, b, found, today)])
+def vetoes(
+    a: Traits, b: Traits, found: Sequence[Look], today: date, model: Model | None = None
+) -> tuple[Veto, ...]:
+    """Every reason against joining two records, whatever they weigh; those that the model has."""
+    return tuple(
+        [
+            rule.veto
+            for rule in _RULES
+            if (model is None or rule.veto.id in model.vetoes) and rule.holds(a, b, found, today)
+        ]
+    )
 
 
 # Holding -----------------------------------------------------------------------------------------
@@ -667,7 +709,7 @@ def holds(
         )
     seen = looks(record, rest.traits)
     weight = weigh(seen, model, frequencies)
-    against = vetoes(record, rest.traits, seen, today)
+    against = vetoes(record, rest.traits, seen, today, model)
     if against:
         return Leave(weight, against, "; ".join(v.words for v in against))
     if weight < model.thresholds.fracture:
@@ -687,34 +729,37 @@ def valid(
     """The groups of records into which a person falls: one when it is whole.
 
     Members hold together that reach `fracture` without a veto, and records that people `tied`;
-    a pair that they `parted` gives no edge. Each group is sorted, the largest comes first.
+    a pair that they `parted` gives no edge. What then stands apart comes back when it holds to all
+    that another group says together. Each group is sorted, the largest comes first.
     """
     members = profile.members
-    group = list(range(len(members)))
-
-    def root(i: int) -> int:
-        while group[i] != i:
-            i = group[i]
-        return i
-
     of = {record: i for i, member in enumerate(members) for record in member.records}
     forbidden = {frozenset((of[a], of[b])) for a, b in parted if a in of and b in of}
     wanted = {frozenset((of[a], of[b])) for a, b in tied if a in of and b in of} - forbidden
-    for i, one in enumerate(members):
-        for j in range(i + 1, len(members)):
-            pair = frozenset((i, j))
-            if pair in forbidden or root(i) == root(j):
+    groups: list[list[int]] = [[i] for i in range(len(members))]
+    for pair in sorted(wanted, key=sorted):
+        groups = _united(groups, *sorted(pair)) if len(pair) == 2 else groups
+    changed = True
+    while changed:
+        changed = False
+        for one, other in combinations(groups, 2):
+            if any(frozenset((i, j)) in forbidden for i in one for j in other):
                 continue
-            if pair in wanted or _edge(one.traits, members[j].traits, model, frequencies, today):
-                group[root(j)] = root(i)
-    found: dict[int, list[str]] = {}
-    for i, member in enumerate(members):
-        found.setdefault(root(i), []).extend(member.records)
-    return tuple(sorted((tuple(sorted(g)) for g in found.values()), key=lambda g: (-len(g), g)))
+            left, right = (gathered([members[i].traits for i in group]) for group in (one, other))
+            if _edge(left, right, model, frequencies, today):
+                groups, changed = _united(groups, one[0], other[0]), True
+                break
+    found = (tuple(sorted(r for i in group for r in members[i].records)) for group in groups)
+    return tuple(sorted(found, key=lambda g: (-len(g), g)))
+
+
+def _united(groups: list[list[int]], one: int, other: int) -> list[list[int]]:
+    joined = sorted({i for g in groups if one in g or other in g for i in g})
+    return [joined, *(g for g in groups if one not in g and other not in g)]
 
 
 def _edge(a: Traits, b: Traits, model: Model, frequencies: Frequencies, today: date) -> bool:
     seen = looks(a, b)
     if weigh(seen, model, frequencies) < model.thresholds.fracture:
         return False
-    return not vetoes(a, b, seen, today)
+    return not vetoes(a, b, seen, today, model)

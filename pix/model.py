@@ -23,6 +23,15 @@ from pix.traits import Traits
 LATEST = "2026-11"
 
 
+# The vetoes that a model may name; one that names none has all. A set of people without households
+# or children may do without some, never without the seal and the NHS number.
+VETOES = (
+    "sealed", "nhs", "number", "twin", "generations", "siblings", "child", "surname", "unnamed",
+    "number_alone",
+)  # fmt: skip
+NEEDED = ("sealed", "nhs")
+
+
 class ModelError(Exception):
     """A model file cannot be used; the words list everything that is wrong with it."""
 
@@ -106,6 +115,7 @@ class Model:
     m: Mapping[str, Mapping[str, float]]
     u: Mapping[str, Mapping[str, float]]
     frequencies: Frequencies
+    vetoes: frozenset[str]
     points: tuple[tuple[float, ...], ...] = ()
 
     def prior(self, frequencies: Frequencies) -> float:
@@ -169,6 +179,7 @@ def read(said: Mapping[str, Any]) -> Model:
         frequencies=Frequencies(
             said["version"], said["people"], said["common"]["given"], said["common"]["surname"]
         ),
+        vetoes=frozenset(said.get("vetoes", VETOES)),
         points=tuple(
             tuple(
                 log2(m[a.id][v.id]) if v.counted else log2(m[a.id][v.id] / u[a.id][v.id])
@@ -191,6 +202,11 @@ def _faults(said: Mapping[str, Any]) -> Iterator[str]:
         if key in said and not _positive(said[key]):
             yield f"{key} must be a number above 0."
     yield from _thresholds(said.get("thresholds", {}))
+    named = said.get("vetoes", VETOES)
+    for extra in sorted(set(named) - set(VETOES)):
+        yield f"vetoes: {extra} is none; known are {', '.join(VETOES)}."
+    for missing in sorted(set(NEEDED) - set(named)):
+        yield f"vetoes: no model may do without {missing}."
     counted = sorted({v.counted for a in ASPECTS for v in a.levels if v.counted})
     for group, keys in (("mean", _MEANS), ("typical", counted)):
         for key in keys:

@@ -126,6 +126,8 @@ def surnames(text: str) -> tuple[str, ...]:
 _SOUNDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), into)
     for pattern, into in (
+        (r"(?<=A)X(?=[AMD])|(?<=[A-Z]{3}A)C$", "H"),  # Somali: AXMED, JAAMAC
+        (r"^C(?=(AA|U[MS]|I[SL]|AB[DS]|AL[I]$))", ""),  # Somali: CABDI, CUMAR, CISMAAN, CALI
         (r"^MAC(?=[B-DF-HJ-NP-TV-Z])", "MC"),
         (r"^X", "S"),
         (r"^(KN|GN|PN)", "N"),
@@ -202,6 +204,12 @@ def surname_likeness(left: str, right: str) -> Likeness:
     return _spelling(left, right)
 
 
+def _respelt(word: str) -> str:
+    """Without what spellings of one sound differ in: doubled letters, and E, I and Y; O and U."""
+    word = word.replace("Y", "I").replace("EE", "I").replace("OO", "U").replace("OU", "U")
+    return re.sub(r"(.)\1+", r"\1", word)
+
+
 def _spelling(left: str, right: str) -> Likeness:
     short, long = min(len(left), len(right)), max(len(left), len(right))
     if short < 3:
@@ -217,6 +225,8 @@ def _spelling(left: str, right: str) -> Likeness:
     if alike and short > 3 and (close >= 0.8 or slips <= 1):
         return Likeness.NEAR
     if alike and close >= 0.6 and len(sound(left)) > 2:
+        return Likeness.NEAR
+    if alike and left[0] == right[0] and close >= 0.75 and _respelt(left) == _respelt(right):
         return Likeness.NEAR
     if (alike and close >= 0.7) or close >= 0.88 or (slips <= 2 and long > 7):
         return Likeness.SOUND

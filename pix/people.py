@@ -8,6 +8,7 @@
     decisions        append-only: what was joined, split, merged or removed, by whom, on what evidence
     explanations, reviews      why, and what people must look at
     events           what happened, for notices to others (events.py)
+    loads, loaded    files of people, and what of them waits to be linked (bulk/loads.py)
     ── all below is derived from the above (rebuild.py) ──
     identifiers      one per (system, value): who is fed under it, who holds it, whose it is
     persons          one card per cluster (cards.py); an emptied one redirects to where its records went
@@ -33,8 +34,9 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from chassis import outbox
 from chassis.mongo import Doc, Mongo, Table
-from pix import showing
+from pix import claims, showing
 from pix.cards import Card
+from pix.claims import Claim
 from pix.frequencies import Counted
 from pix.identifiers import Domains, Identifier
 from pix.model import Model, load
@@ -131,8 +133,8 @@ class Record:
 class People:
     """The collections, and what every transaction over them shares.
 
-    `between` is called with a collection's name before each write of a change: the place where a test
-    lets the process die.
+    `between` is called before each write of a change with the collection's name, and with "commit" when
+    all is written: the places where a test lets the process die.
     """
 
     def __init__(self, mongo: Mongo, domains: Domains, model: Model | None = None) -> None:
@@ -140,6 +142,7 @@ class People:
         self.model = model or load()
         self.turns = Turns()
         self._said: OrderedDict[bytes, bytes] = OrderedDict()
+        self._claims: OrderedDict[tuple[Identifier, bytes], Claim] = OrderedDict()
         self.between: Callable[[str], None] | None = None
 
         def table(name: str) -> Table:
@@ -151,6 +154,7 @@ class People:
         self.exclusions, self.inclusions = table("exclusions"), table("inclusions")
         self.decisions, self.events = table("decisions"), table("events")
         self.reviews, self.sources = table("reviews"), table("sources")
+        self.loads, self.loaded = table("loads"), table("loaded")
         self.profiles, self.postings = table("profiles"), table("postings")
         self.counted = Counted(table("frequencies"), self.profiles, self.model)
 
@@ -160,6 +164,7 @@ class People:
             self.records, self.history, self.identifiers, self.persons, self.links,
             self.explanations, self.exclusions, self.inclusions, self.decisions, self.events,
             self.reviews, self.sources, self.profiles, self.postings, self.counted.table,
+            self.loads, self.loaded,
         ):  # fmt: skip
             await self.mongo.create(DATABASE, table.name)
         await outbox.prepare(self.mongo, DATABASE)
@@ -204,6 +209,23 @@ class People:
                 self._said.popitem(last=False)
         return found
 
+    def claim(
+        self, primary: Identifier, own: bytes, patient: Mapping[str, Any] | None = None
+    ) -> Claim:
+        """The claim of a canonical Patient that is fed under `primary`; remembered like its traits."""
+        found = self._claims.get((primary, own))
+        if found is None:
+            found = claims.claim(patient or showing.opened(own), primary, self.domains)
+            self._claims[primary, own] = found
+            while len(self._claims) > _REMEMBERED:
+                self._claims.popitem(last=False)
+        return found
+
+    def reached(self, place: str) -> None:
+        """The change has come so far."""
+        if self.between is not None:
+            self.between(place)
+
     async def bulk(self, table: Table, writes: Sequence[Any], session: AsyncClientSession) -> None:
         """These writes, in order, as part of the session's transaction.
 
@@ -211,8 +233,7 @@ class People:
         """
         if not writes:
             return
-        if self.between is not None:
-            self.between(table.name)
+        self.reached(table.name)
         try:
             await table.raw.bulk_write(writes, session=session)
         except BulkWriteError as fault:

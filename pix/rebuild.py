@@ -11,6 +11,8 @@ their place only where they differ, and only if nothing was fed meanwhile. On a 
 rebuild changes nothing (tests/pix/test_rebuild.py).
 
 A store of a version without links gets them here: each active record is the person it already was.
+
+One file, because each step reads what the one before has written.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@
 What people decide outranks every weight and outlives every feed and re-scoring; of two decisions about
 the same pair of records the newer holds, and the older stays in the log. Each gives the id of its
 decision. Who may decide, and with whose consent, is asked before.
+
+One file, because each act is best read beside the one that undoes it.
 """
 
 from __future__ import annotations
@@ -253,7 +255,7 @@ async def _survivor_back(change: Change, said: Doc) -> None:
     back = await _back(change, said["stood"], survivor.person, [survivor.id])
     await change.move([survivor], back)
     if said["held"]:
-        change.links.match(replace(Link.of(said["held"]), person=back))
+        change.match(replace(Link.of(said["held"]), person=back))
 
 
 async def _unmerge_persons(change: Change, found: Doc, reason: str) -> str:
@@ -379,7 +381,7 @@ def _with_tail(change: Change, record: Record) -> set[str]:
 async def _manual(change: Change, record: Record, person: str, reason: str, number: str) -> None:
     await change.links.read([record.id])
     by = change.actor.name
-    change.links.match(
+    change.match(
         Link(
             record.id, person, "MATCH", change.now, "manual", decision=number, by=by, reason=reason
         )

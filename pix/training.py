@@ -35,6 +35,8 @@ DOUBT: Mapping[str, float] = {
     "others": 0.2, "local": 0.01, "middle": 0.05, "sex": 0.015, "address": 0.2, "phone": 0.2,
     "email": 0.3,
 }  # fmt: skip
+# How much likelier two people share a whole name than if given names and surnames were independent.
+TOGETHER = 8.0
 # Of one large person no more pairs are counted than this, so that nobody outweighs the rest.
 MOST_PAIRS = 15
 # A level that was never seen is taken to be this rare.
@@ -90,6 +92,7 @@ def trained(
     version: str,
     dice: Random,
     randoms: int = 2_000_000,
+    doubt: Mapping[str, float] = DOUBT,
 ) -> dict[str, Any]:
     """A model as JSON: levels from these people, thresholds and the rest of `settings` as they are."""
     m = shares(counted(matched_pairs(persons, dice)))
@@ -112,7 +115,7 @@ def trained(
             aspect.id: {
                 level.id: {
                     "m": _round(
-                        _doubted(aspect.id, m[aspect.id][level.id], u[aspect.id][level.id])
+                        _doubted(doubt[aspect.id], m[aspect.id][level.id], u[aspect.id][level.id])
                     ),
                     "u": _round(CHANCE.get((aspect.id, level.id), u[aspect.id][level.id])),
                 }
@@ -130,16 +133,26 @@ def trained(
 def _names_by_chance(
     persons: Sequence[Sequence[Traits]], count: int, dice: Random
 ) -> dict[str, float]:
+    """u of the name levels over random pairs of two people. Of the whole name it is not drawn but
+    reckoned, and taken for more than the product says: names go together in families and communities
+    (matching digest §4.4)."""
     names = [held[0].names[0] for held in persons if held and held[0].names]
-    counter: Counter[int] = Counter(
-        names_alike(dice.choice(names), dice.choice(names)).level for _ in range(count)
-    )
+    counter: Counter[int] = Counter()
+    for _ in range(count):
+        one, other = dice.randrange(len(names)), dice.randrange(len(names))
+        if one != other:
+            counter[names_alike(names[one], names[other]).level] += 1
     del counter[-1]
-    return shares((counter, *(Counter[int]() for _ in ASPECTS[1:])))["name"]
+    found = shares((counter, *(Counter[int]() for _ in ASPECTS[1:])))["name"]
+    people = len(names)
+    given, family = (
+        sum((n / people) ** 2 for n in Counter(values).values())
+        for values in ((n.given for n in names), (n.family for n in names))
+    )
+    return {**found, "both": min(1.0, max(found["both"], TOGETHER * given * family))}
 
 
-def _doubted(aspect: str, m: float, u: float) -> float:
-    doubt = DOUBT[aspect]
+def _doubted(doubt: float, m: float, u: float) -> float:
     return (1 - doubt) * m + doubt * u
 
 

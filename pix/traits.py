@@ -195,7 +195,7 @@ def _births(patient: Mapping[str, Any]) -> Iterator[str]:
 
 # Addresses ---------------------------------------------------------------------------------------
 
-_POSTCODE = re.compile(r"([A-Z]{1,2})(\d[A-Z\d]?)(\d)([A-Z]{2})")
+_POSTCODE = re.compile(r"[A-Z]{1,2}\d[A-Z\d]?\d[A-Z]{2}")
 _NO_PLACE = ("ZZ99", "NF1", "NFA", "XX")
 _DIGIT_FOR = str.maketrans("OIL", "011")
 _LETTER_FOR = str.maketrans("01", "OI")
@@ -232,6 +232,12 @@ def postcode(text: str) -> str:
             return found
     # Elsewhere in the world: kept as it is, as long as it says something.
     return bare if any(c.isdigit() for c in bare) and len(bare) > 3 else ""
+
+
+@lru_cache(1 << 15)
+def district(code: str) -> str:
+    """The part of a postcode that names a district; "" for what is no British postcode."""
+    return code[:-3] if _POSTCODE.fullmatch(code) else ""
 
 
 def _digit(found: re.Match[str]) -> str:

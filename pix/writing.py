@@ -2,8 +2,7 @@
 
     links among the records of a person ─► shown anew, next version, earlier one kept
     identifiers ─► whose they are          ─► the cards of the persons concerned
-    traits and edges ─► portraits          ─► the postings that lead to them
-    what the acts did ─► decisions, events
+    portraits and postings, as the acts left them; what they did: decisions, events
 
 All of it is derived here and nowhere else, so that no act can leave a part behind.
 """
@@ -21,10 +20,8 @@ from chassis.call import dumps
 from chassis.mongo import Doc
 from pix import joining, showing
 from pix.cards import Card, Member, Told, dealt
-from pix.events import Event, moves
 from pix.links import Review
 from pix.people import Record
-from pix.profiles import Portrait, Said, drawn
 
 if TYPE_CHECKING:
     from pix.change import Change
@@ -36,10 +33,10 @@ async def write(change: Change) -> None:
     for person, to in sorted(change.redirects.items()):
         await change.links.redirected(person, to)
     for id_ in change.touched | _relinked(change):
-        _show(change, change.records[id_])
+        _show(change, change.records[id_], only_links=id_ not in change.touched)
     cards = await _cards(change)
-    portraits = await _portraits(change)
-    postings = await change.finding.post(portraits)
+    await change.redraw()
+    change.done()
     for key in sorted(change.finding.quarantined):
         change.links.ask(Review("number", (), (), key))
     versions, records = _records(change)
@@ -47,11 +44,13 @@ async def write(change: Change) -> None:
     await people.bulk(people.history, versions, session)
     await people.bulk(people.identifiers, _identifiers(change), session)
     await people.bulk(people.persons, cards, session)
-    await people.bulk(people.postings, postings, session)
-    await people.bulk(people.profiles, _profiles(change, portraits), session)
+    await people.bulk(people.postings, change.finding.writes(), session)
+    await people.bulk(people.profiles, change.finding.drawn(), session)
     await change.links.write()
-    await people.bulk(people.decisions, [InsertOne(d) for d in _decisions(change)], session)
-    await people.bulk(people.events, [InsertOne(e) for e in _events(change)], session)
+    await people.bulk(people.decisions, [InsertOne(d) for d in change.decisions], session)
+    if not change.quiet:
+        await people.bulk(people.events, [InsertOne(e) for e in _events(change)], session)
+    people.reached("commit")
 
 
 # -- records --------------------------------------------------------------------------------------
@@ -75,7 +74,9 @@ def _relinked(change: Change) -> set[str]:
     return relinked
 
 
-def _show(change: Change, record: Record) -> None:
+def _show(change: Change, record: Record, *, only_links: bool) -> None:
+    """The record as it is shown now. What it is found by stays as it was when only its links differ,
+    unless these are its first or were its last: a record with links is said to be active."""
     stored = change.before.get(record.id)
     record.v = (stored["v"] if stored else 0) + 1
     record.at = change.now
@@ -92,7 +93,9 @@ def _show(change: Change, record: Record) -> None:
         absorbed=record.absorbed,
         into=record.into,
     )
-    record.b, record.ix = dumps(patient), showing.indexed(patient)
+    record.b = dumps(patient)
+    if not (only_links and stored and bool(stored["links"]) == bool(record.links)):
+        record.ix = showing.indexed(patient)
 
 
 def _records(
@@ -134,51 +137,6 @@ def _identifiers(change: Change) -> list[InsertOne[Doc] | ReplaceOne[Doc] | Dele
     return changes
 
 
-# -- portraits ------------------------------------------------------------------------------------
-
-
-async def _portraits(change: Change) -> dict[str, Portrait]:
-    """The portraits that may be others than before, drawn anew."""
-    persons = {p for r in change.records.values() for p in _rescored(change, r) if p}
-    await change.read_persons(persons)
-    await change.read_portraits(persons)
-    mates = {p: change.members(p) for p in persons}
-    await change.links.read(r.id for rs in mates.values() for r in rs if r.id not in change.edges)
-    edges = change.edges | change.links.edges_made()
-    made: dict[str, Portrait] = {}
-    for person, records in mates.items():
-        said = [Said(r.id, change.says(r), edges.get(r.id)) for r in records]
-        portrait = drawn(person, said)
-        if portrait != change.finding.portraits.get(person, Portrait(person)):
-            made[person] = portrait
-    return made
-
-
-def _rescored(change: Change, record: Record) -> tuple[str, ...]:
-    """The persons whose portrait a record may have changed: where it was and where it is."""
-    stored = change.before.get(record.id)
-    if stored is None:
-        return (record.person,)
-    same = (stored["person"], stored["state"]) == (record.person, record.state)
-    if same and bytes(stored["own"]) == record.own and not change.links.changed(record.id):
-        return ()
-    return stored["person"], record.person
-
-
-def _profiles(
-    change: Change, portraits: dict[str, Portrait]
-) -> list[ReplaceOne[Doc] | InsertOne[Doc] | DeleteOne]:
-    made: list[ReplaceOne[Doc] | InsertOne[Doc] | DeleteOne] = []
-    for person, portrait in sorted(portraits.items()):
-        stored = person in change.finding.portraits
-        if portrait.members:
-            document = portrait.document()
-            made.append(ReplaceOne({"_id": person}, document) if stored else InsertOne(document))
-        elif stored:
-            made.append(DeleteOne({"_id": person}))
-    return made
-
-
 # -- cards ----------------------------------------------------------------------------------------
 
 
@@ -191,7 +149,7 @@ async def _cards(change: Change) -> list[ReplaceOne[Doc] | InsertOne[Doc]]:
     if stored:
         rows = await change.people.persons.many({"_id": {"$in": stored}}, session=change.session)
         old = {row["_id"]: row for row in rows}
-    touched = frozenset(change.known)
+    touched, told = frozenset(change.known), _told(change)
     changes: list[ReplaceOne[Doc] | InsertOne[Doc]] = []
     for person in sorted(affected):
         before = old.get(person)
@@ -199,7 +157,7 @@ async def _cards(change: Change) -> list[ReplaceOne[Doc] | InsertOne[Doc]]:
             person,
             Card.of(before) if before else None,
             touched,
-            _told(change, person),
+            told.get(person, ()),
             _members(change, person),
         )
         document = card.document() | _standing(change, person, card, before)
@@ -230,13 +188,15 @@ def _affected(change: Change) -> set[str]:
     return made - {""}
 
 
-def _told(change: Change, person: str) -> list[Told]:
-    made = []
+def _told(change: Change) -> dict[str, list[Told]]:
+    """What is told of each person, as far as it was read."""
+    made: dict[str, list[Told]] = {}
     for known in change.known.values():
-        best = known.best()
-        if best is not None and known.owner() == person:
+        best, owner = known.best(), known.owner()
+        if best is not None and owner is not None:
             record = known.record if known.state == "active" else ""
-            made.append(Told(known.system, known.value, record, best.record, best.told))
+            told = Told(known.system, known.value, record, best.record, best.told)
+            made.setdefault(owner, []).append(told)
     return made
 
 
@@ -260,29 +220,8 @@ def _standing(change: Change, person: str, card: Card, stored: Doc | None) -> Do
 # -- the log --------------------------------------------------------------------------------------
 
 
-def _decisions(change: Change) -> list[Doc]:
-    """What was decided, with who was with whom before and after."""
-    for decision in change.decisions:
-        persons = {change.records[r].person for r in decision["records"] if r in change.records}
-        persons |= {change.before[r]["person"] for r in decision["records"] if r in change.before}
-        decision["persons"] = sorted(persons - {""})
-        decision["before"] = {p: change.formerly(p) for p in decision["persons"]}
-        decision["after"] = {p: change.everyone(p) for p in decision["persons"]}
-    return change.decisions
-
-
 def _events(change: Change) -> Iterable[Doc]:
-    """What happened, in order: what the acts told, then who moved from person to person."""
-    happened = [
-        Event(kind, id_, change.records[id_].person, change.before.get(id_, {}).get("person", ""))
-        for kind, id_ in change.told
-    ]
-    now = {i: r.person for i, r in change.records.items() if r.state == "active"}
-    was = {
-        i: d["person"]
-        for i, d in change.before.items()
-        if d["state"] == "active" or (d["state"] == "subsumed" and i in now)  # unmerged
-    }
+    """What happened, in order."""
     stem = f"{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(5)}"
-    for place, event in enumerate([*happened, *moves(was, now)]):
+    for place, event in enumerate(change.events):
         yield event.document(f"{stem}-{place:04d}", change.now, change.records[event.record])

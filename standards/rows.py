@@ -129,7 +129,8 @@ class Transaction:
     `routes` are (method, path) with the path below the FHIR base (`surface="fhir"`) or below the
     origin (`surface="internal"`, what far neighbours call). `invalid` is the one status for every
     refused body where testers expect one. `takes` are the types a body may be, where it is not only
-    the one that `body` implies.
+    the one that `body` implies. `media` are further answers that can be asked for beside FHIR, as
+    (`_format`, media type).
     """
 
     code: str
@@ -143,6 +144,7 @@ class Transaction:
     see: str
     body: Body = "none"
     takes: tuple[str, ...] = ()
+    media: tuple[tuple[str, str], ...] = ()
     search: tuple[SearchParameter, ...] = ()
     inclusions: tuple[Inclusion, ...] = ()
     parameters: tuple[

@@ -140,3 +140,21 @@ def test_who_stays_has_not_moved_and_who_moves_together_has_not_parted() -> None
         ("left", "b", "p"), ("joined", "b", "p"), ("joined", "c", "q"), ("joined", "d", "q"),
         ("joined", "e", ""),
     }  # fmt: skip
+
+
+async def test_two_records_of_one_person_in_one_message_are_one_person(pix: Pix) -> None:
+    number = nhs_number(6061)
+    bodies = [
+        patient(COUNCIL, "6000061", nhs=number),
+        patient(TRUST, "H6061", nhs=number),
+        patient(TRUST, "H6062", nhs=number),
+    ]
+    made = await written(pix, *map(put, bodies))
+    assert len({d.record.person for d in made}) == 1
+    ids = [d.record.id for d in made]
+    assert [kind for kind, _, _ in await events(pix, ids[0])] == ["created"]
+    assert [kind for kind, _, _ in await events(pix, ids[2])] == ["created", "joined"]
+    decisions = await pix.near.people.decisions.many({"type": "join", "records": ids[1]})
+    assert sorted(len(d["after"][made[0].record.person]) for d in decisions) == [2, 3]
+    (profile,) = await pix.near.people.profiles.many({"members.r": ids[0]})
+    assert profile["n"] == 3

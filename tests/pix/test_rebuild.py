@@ -139,3 +139,11 @@ async def mongodb_of_its_own(mongod_uri: str, database_prefix: str) -> AsyncIter
     finally:
         await mongo.client.drop_database(f"{database_prefix}ownpix")
         await mongo.close()
+
+
+async def test_a_link_that_people_only_confirm_is_in_the_portrait_too(city: Pix) -> None:
+    one = await fed(city, COUNCIL, "1100021", "ludmila")
+    two = await fed(city, TRUST, "H1121", "ludmila")
+    target = await person(city, one)
+    await decided(city, lambda c: stewarding.link(c, two, target, "confirmed"))
+    assert (await rebuilt(city)).changed == 0

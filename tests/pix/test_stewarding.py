@@ -240,3 +240,16 @@ async def test_stewards_and_names_meet_in_the_log(pix: Pix) -> None:
         "link", "steward 7", "neighbours say so",
     )  # fmt: skip
     assert row["after"][target] == sorted([one, two])
+
+
+async def test_what_people_tied_stays_tied_when_one_of_the_two_is_merged(pix: Pix) -> None:
+    one = await fed(pix, COUNCIL, "9000091", "amira")
+    two = await fed(pix, TRUST, "H9091", "boris")
+    target = await person(pix, one)
+    await decided(pix, lambda c: stewarding.link(c, two, target, "seen"))
+    kept = await fed(pix, COUNCIL, "9000092", "chiara")
+    other = {"identifier": {"system": COUNCIL, "value": "9000092"}}
+    await pix.feed(replaced(patient(COUNCIL, "9000091", **told("amira")), other))
+    assert await person(pix, two) == await person(pix, kept)
+    await fed(pix, TRUST, "H9091", "dagmar entirely else")
+    assert await person(pix, two) == await person(pix, kept)

@@ -1,0 +1,236 @@
+"""`python -m benchmarks.identity.bulk`: how fast people are loaded, paired, weighed and entered.
+
+    python -m benchmarks.identity.bulk                       100,000 records
+    python -m benchmarks.identity.bulk --records 20000 --store   also into an embedded MongoDB
+
+Stages are told apart, for each has a ceiling of its own: judging lines (CPU of this language), staging
+(MongoDB), pairing and weighing (DuckDB), deciding (CPU again), writing (MongoDB). Beside the weighing
+stands Splink's own comparison library over the same pairs. Rates are by wall clock and by CPU of the
+process, since a shared machine makes the first say little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from affinity.pack import load as load_pack
+from benchmarks.identity import baselines, measures
+from benchmarks.identity.population import arrivals
+from benchmarks.identity.recording import Record
+from pix import model
+from pix.bulk import admission, pairs
+from pix.bulk.admission import Admitted, Desk
+from pix.bulk.clusters import Rules, clustered, frequencies
+from pix.bulk.engine import workplace
+from pix.bulk.files import Line, described, lines
+from pix.bulk.load import Wanted, _ahead, _judges
+
+RESULTS = Path(__file__).parent.parent / "results" / "bulk.json"
+AFFINITY, BASE = "greater_manchester", "https://exchange.example/fhir"
+
+
+@dataclass(slots=True)
+class Stage:
+    """One stage: how many, of what, in how many seconds of the clock and of CPU (children included)."""
+
+    name: str
+    count: int = 0
+    of: str = "records"
+    seconds: float = 0.0
+    cpu: float = 0.0
+
+
+@dataclass(slots=True)
+class Stages:
+    """The stages in their order."""
+
+    made: list[Stage] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str, of: str = "records") -> Iterator[Stage]:
+        """Time a stage; its count is set inside."""
+        one = Stage(name, 0, of)
+        wall, cpu = time.perf_counter(), _cpu()
+        yield one
+        one.seconds, one.cpu = time.perf_counter() - wall, _cpu() - cpu
+        self.made.append(one)
+
+
+def _cpu() -> float:
+    told = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(t.ru_utime + t.ru_stime for t in told)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, write JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.identity.bulk")
+    parser.add_argument("--records", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--processes", type=int, default=2, help="that judge lines (2)")
+    parser.add_argument("--store", action="store_true", help="also into an embedded MongoDB")
+    parser.add_argument("--no-splink", action="store_true", help="without Splink's own library")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    given = parser.parse_args(arguments)
+    console, stages = Console(width=110), Stages()
+    with tempfile.TemporaryDirectory() as folder:
+        city = arrivals(given.seed, given.records)
+        file = Path(folder) / "people.ndjson"
+        file.write_bytes(b"".join(orjson.dumps(r.patient) + b"\n" for r in city))
+        said = judging(stages, file, given.processes)
+        linking(stages, city, said, console)
+        if not given.no_splink:
+            by_splink(stages, city)
+        if given.store:
+            asyncio.run(storing(stages, file, Path(folder), given.processes))
+    peak = max(
+        resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    table = Table("Stage", "Count", "Seconds", "Per second", "CPU s", "µs CPU each")
+    for one in stages.made:
+        table.add_row(
+            one.name, f"{one.count:,} {one.of}", f"{one.seconds:.1f}",
+            f"{one.count / max(one.seconds, 1e-9):,.0f}", f"{one.cpu:.1f}",
+            f"{one.cpu / max(one.count, 1) * 1e6:,.0f}",
+        )  # fmt: skip
+    console.print(table)
+    console.print(f"Largest process: {peak / 1024:,.0f} MB")
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    told = [{n: getattr(s, n) for n in s.__dataclass_fields__} for s in stages.made]
+    given.out.write_bytes(
+        orjson.dumps({"stages": told, "peak_kb": peak}, option=orjson.OPT_INDENT_2)
+    )
+
+
+def judging(stages: Stages, file: Path, processes: int) -> list[bytes]:
+    """Reading, checking as ITI-104 does, canonical form and traits: all before any store."""
+    source = described(file)
+    plan: Any = Wanted(source, AFFINITY, BASE, None, file, processes=processes)  # type: ignore[arg-type]
+    said: list[bytes] = []
+    with _judges(plan, None) as judge:
+        ready: list[Line] = list(islice(lines(source), 1))
+        judge(
+            admission.packed_block(ready)
+        ).result()  # the processes are up before the clock starts
+        with stages.stage(f"judge lines, {processes} processes") as one:
+            for judged in _ahead(judge, plan, lines(source), processes * 2):
+                said += [a.traits for a in judged.admitted]
+            one.count = len(said)
+    alone = Desk(AFFINITY, BASE)
+    some = list(islice(lines(source), 20_000))
+    with stages.stage("judge lines, in this process") as one:
+        one.count = sum(isinstance(alone.line(line), Admitted) for line in some)
+    return said
+
+
+def linking(stages: Stages, city: Sequence[Record], said: list[bytes], console: Console) -> None:
+    """Pairing, weighing and deciding, without a store; and how well it came out."""
+    chosen = model.load()
+    silent = lambda *_: None  # noqa: E731
+    with workplace() as bench:
+        with stages.stage("columns and keys into DuckDB") as one:
+            pairs.fill(bench, said, silent)
+            one.count = len(said)
+        with stages.stage("pair by keys", "pairs") as one:
+            one.count = count = pairs.block(bench, silent)
+        with stages.stage("which words are alike", "words") as one:
+            one.count = pairs.liken(bench, said, silent)
+        with stages.stage("weigh pairs in SQL", "pairs") as one:
+            found = list(pairs.score(bench, chosen, chosen.people, count, silent))
+            one.count = count
+    with stages.stage("count frequencies") as one:
+        sure = ((p.left, p.right) for p in found if p.plain >= chosen.thresholds.join)
+        shares = frequencies(said, sure, chosen, "own")
+        one.count = len(said)
+    clusters: dict[str, str] = {}
+    with stages.stage("decide, as online") as one:
+        rules = Rules(chosen, shares, date(2026, 11, 25))
+        for group in clustered(said, [(p.left, p.right) for p in found], rules):
+            for person, members in group.members.items():
+                clusters.update({city[m].key: str(person) for m in members})
+        one.count = len(said)
+    truth = {r.key: r.person for r in city}
+    got = measures.pairs(truth, clusters)
+    merged = len(measures.merged_people(truth, clusters)) * 1e5 / max(1, len(set(truth.values())))
+    console.print(
+        f"Linked in bulk: precision {got.precision:.4f}, recall {got.recall:.4f},"
+        f" merged people {merged:.0f} per 100,000"
+    )
+
+
+def by_splink(stages: Stages, city: Sequence[Record]) -> None:
+    """Splink's own comparison library on the same people: its blocking, its levels, its weights."""
+    import pandas  # type: ignore[import-untyped]
+    import splink.comparison_library as cl
+    from splink import DuckDBAPI, Linker, SettingsCreator, block_on
+
+    frame = pandas.DataFrame([baselines.flat(r) for r in city])
+    plan = SettingsCreator(
+        link_type="dedupe_only",
+        blocking_rules_to_generate_predictions=[
+            block_on("nhs"), block_on("phone"), block_on("born", "postcode"),
+            block_on("born", "substr(given, 1, 3)"), block_on("born", "substr(family, 1, 3)"),
+            block_on("given", "family", "substr(postcode, 1, 4)"),
+        ],
+        comparisons=[
+            cl.NameComparison("given"), cl.NameComparison("family"), cl.ExactMatch("middle"),
+            cl.DateOfBirthComparison("born", input_is_string=True), cl.PostcodeComparison("postcode"),
+            *(cl.ExactMatch(f) for f in ("sex", "phone", "email", "nhs", "upn", "nino", "pnc")),
+        ],
+    )  # fmt: skip
+    linker = Linker(DuckDBAPI().register(frame), plan, log_level=None)
+    with stages.stage("Splink's own library: block and weigh", "pairs") as one:
+        made = linker.inference.predict()
+        one.count = len(made.as_pandas_dataframe())  # type: ignore[no-untyped-call]
+
+
+async def storing(stages: Stages, file: Path, folder: Path, processes: int) -> None:
+    """The same file by `people load` and `people link`, into an embedded MongoDB."""
+    from chassis.mongo import Mongo
+    from chassis.settings import Settings
+    from exchange.mongod import embedded
+    from pix.app import prepared
+    from pix.bulk import link as linkage
+    from pix.bulk import load as loading
+    from pix.bulk.accounts import Operator
+
+    settings, operator = (
+        Settings(public_url=BASE.removesuffix("/fhir")),
+        Operator("bench", "", BASE),
+    )
+    with embedded(folder / "mongod") as uri:
+        mongo = Mongo(uri, pool=8)
+        people = await prepared(settings, mongo, load_pack(AFFINITY))
+        plan = Wanted(
+            described(file),
+            AFFINITY,
+            BASE,
+            operator,
+            file.with_suffix(".rejects"),
+            processes=processes,
+        )
+        with stages.stage("people load, into MongoDB") as one:
+            made = await loading.load(people, plan, lambda _: None)
+            one.count = made.counts["staged"]
+        with stages.stage("people link, all of it") as one:
+            linked = await linkage.link(people, linkage.Wanted(operator), lambda *_: None)
+            one.count = linked.records
+        await mongo.close()
+
+
+if __name__ == "__main__":
+    main()

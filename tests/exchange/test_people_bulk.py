@@ -1,0 +1,201 @@
+"""`throughline people load, link, train, export`, as an operator runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from affinity.pack import load as load_pack
+from benchmarks.identity.population import records
+from chassis.mongo import Mongo
+from chassis.settings import Settings
+from pix.app import prepared
+from pix.people import People
+from tests.pix.makers import COUNCIL, TRUST, patient, pix_service
+from tests.pix.test_linking import told
+from tests.running import ORIGIN
+
+pytest.importorskip("splink")
+
+
+@pytest.fixture
+def run(mongod_uri: str, database_prefix: str) -> Any:
+    environment = {
+        **os.environ,
+        "THROUGHLINE_MONGODB": mongod_uri,
+        "THROUGHLINE_DATABASE_PREFIX": database_prefix,
+        "THROUGHLINE_PUBLIC_URL": ORIGIN,
+    }
+
+    async def people(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "exchange", "people", *words]
+        return await asyncio.to_thread(
+            subprocess.run, command, env=environment, capture_output=True, text=True, timeout=150
+        )
+
+    people.environment = environment  # type: ignore[attr-defined]
+    return people
+
+
+async def store(mongo: Mongo) -> People:
+    settings = Settings(public_url=ORIGIN, log_level="error")
+    people = await prepared(settings, mongo, load_pack(settings.affinity))
+    for name in await mongo.client.list_database_names():
+        if name.startswith(mongo.prefix):
+            for table in await mongo.client[name].list_collection_names():
+                await mongo.client[name][table].delete_many({})
+    return people
+
+
+def written(file: Path, bodies: list[dict[str, Any]]) -> Path:
+    file.write_text("".join(json.dumps(b) + "\n" for b in bodies))
+    return file
+
+
+async def test_a_file_becomes_persons_and_persons_become_a_file(
+    mongo: Mongo, run: Any, tmp_path: Path
+) -> None:
+    people = await store(mongo)
+    sealed = {
+        "security": [
+            {"system": "https://throughline.example/fhir/CodeSystem/sensitivity", "code": "WITPROT"}
+        ]
+    }
+    bodies = [
+        patient(COUNCIL, "9400001", **told("gwen")),
+        patient(TRUST, "H9401", **told("gwen")),
+        patient(TRUST, "H9402", **told("sealed"), meta=sealed),
+        patient(COUNCIL, "9400003") | {"gender": "sometimes"},
+    ]
+    file = written(tmp_path / "people.ndjson", bodies)
+    loaded = await run("load", str(file), "--processes", "1")
+    assert loaded.returncode == 0, loaded.stderr
+    assert "wait to be linked" in loaded.stderr
+    assert "people.rejects.ndjson" in loaded.stderr
+    linked = await run("link")
+    assert linked.returncode == 0, linked.stderr
+    assert "records entered" in linked.stderr
+    out = tmp_path / "out.ndjson"
+    exported = await run("export", str(out))
+    assert exported.returncode == 0, exported.stderr
+    assert "1 sealed ones left out" in exported.stderr
+    (line,) = [json.loads(text) for text in out.read_text().splitlines()]
+    assert {(r["system"], r["value"]) for r in line["records"]} == {
+        (COUNCIL, "9400001"),
+        (TRUST, "H9401"),
+    }
+    for secret in (told("gwen")["name"][0]["family"], "0161", "H9402"):
+        assert secret not in out.read_text()
+    table = await run("export", "--format", "csv", "--least", "2", "--domain", TRUST)
+    assert table.stdout.splitlines()[0].startswith("person,record,system,value")
+    assert len(table.stdout.splitlines()) == 3
+    assert (await run("export", "--least", "3")).stdout == ""
+    # the audit has the load, the linkage, the exports and each Patient, and the outbox is empty
+    events = await mongo.table("audit", "events").many({})
+    said = [json.loads(bytes(e["b"])) for e in events]
+    kinds = [
+        s["display"]
+        for e in said
+        for s in e.get("subtype", ())
+        if s["display"].startswith("people ")
+    ]
+    assert kinds.count("people load") == 1
+    assert kinds.count("people link") == 1
+    assert kinds.count("people export") == 3
+    feeds = [e for e in said if any(s["code"] == "ITI-104" for s in e.get("subtype", ()))]
+    assert len(feeds) == 3
+    assert await people.mongo.table("pix", "audit_outbox").count({}) == 0
+
+
+async def test_a_load_killed_with_sigkill_goes_on_and_takes_nothing_twice(
+    mongo: Mongo, run: Any, tmp_path: Path
+) -> None:
+    people = await store(mongo)
+    bodies = [patient(COUNCIL, str(9_410_000 + n)) for n in range(9000)]
+    file = written(tmp_path / "people.ndjson", bodies)
+    command = [sys.executable, "-m", "exchange", "people", "load", str(file), "--processes", "1"]
+    process = subprocess.Popen(command, env=run.environment, stderr=subprocess.DEVNULL)
+    while not await people.loaded.count({}, limit=1):
+        assert process.poll() is None
+        await asyncio.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (load,) = await people.loads.many({})
+    if load["state"] == "loading":
+        refused = await run("link")
+        assert refused.returncode == 6
+        assert "interrupted" in refused.stderr
+    again = await run("load", str(file), "--processes", "1")
+    assert again.returncode == 0, again.stderr
+    assert await people.loaded.count({}) == 9000
+    (load,) = await people.loads.many({})
+    assert load["counts"]["staged"] == 9000
+    assert load["counts"]["repeated"] == 0
+
+
+async def test_a_model_is_trained_from_a_file_and_tried_in_the_shadow(
+    mongo: Mongo, run: Any, tmp_path: Path
+) -> None:
+    people = await store(mongo)
+    city = list(records(37, 600))
+    file = written(tmp_path / "city.ndjson", [{**r.patient} for r in city])
+    labels = tmp_path / "labels.csv"
+    labels.write_text("".join(f'"{r.system}|{r.value}",{r.person}\n' for r in city))
+    out, splink = tmp_path / "2099-02.json", tmp_path / "splink.json"
+    trained = await run(
+        "train", "2099-02", "--file", str(file), "--labels", str(labels), "--out", str(out),
+        "--pairs", "100000", "--splink", str(splink),
+    )  # fmt: skip
+    assert trained.returncode == 0, trained.stderr
+    assert "with labels" in trained.stderr
+    assert json.loads(out.read_text())["version"] == "2099-02"
+    assert json.loads(splink.read_text())["comparisons"]
+    again = await run("train", "2099-02", "--file", str(file), "--out", str(out))
+    assert again.returncode == 2
+    assert "never overwritten" in again.stderr
+    async with pix_service(mongo) as pix:
+        await pix.feed(patient(COUNCIL, "9420001", **told("hugo")))
+        await pix.feed(patient(TRUST, "H9421", **told("hugo")))
+        await pix.feed(patient(TRUST, "H9422", **told("ines-maria")))
+    before = await people.links.many({})
+    hard = json.loads(out.read_text())
+    hard["version"], hard["thresholds"]["join"], hard["thresholds"]["bridge"] = "hard", 300, 310
+    (tmp_path / "hard.json").write_text(json.dumps(hard))
+    report = tmp_path / "shadow.json"
+    shadow = await run("link", "--shadow", str(tmp_path / "hard.json"), "--report", str(report))
+    assert shadow.returncode == 0, shadow.stderr
+    assert "Nothing was changed" in shadow.stderr
+    said = json.loads(report.read_text())
+    assert (said["records"], said["persons"], said["would_be"]) == (3, 2, 3)
+    assert (said["parting"], said["pairs_parted"], said["joining"]) == (1, 1, 0)
+    assert len(said["parts"][0]["parts"]) == 2
+    assert await people.links.many({}) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("load", "absent.ndjson"), 2, "no file"),
+        (("load", __file__), 2, ".ndjson"),
+        (("link", "--shadow", "1999-01"), 2, "No model 1999-01"),
+        (("train", "2099-03"), 1, "fewer than 100"),
+        (("load", "absent.ndjson", "--domain", "urn:nowhere"), 2, "no identifier domain"),
+        (("load", "absent.ndjson", "--over", "http"), 2, "--key"),
+    ],
+)
+async def test_what_cannot_be_done_is_said_with_what_to_do(
+    mongo: Mongo, run: Any, tmp_path: Path, words: tuple[str, ...], code: int, said: str
+) -> None:
+    await store(mongo)
+    ended = await run(*words, *(("--out", str(tmp_path / "m.json")) if words[0] == "train" else ()))
+    assert ended.returncode == code, ended.stderr
+    assert said in " ".join(ended.stderr.split())
+    assert "Traceback" not in ended.stderr
