@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from standards import stewardship
 from standards.rows import Operand, Public, SearchParameter, Transaction, Unaudited
 
 PROFILES = "https://profiles.ihe.net/"
@@ -41,6 +42,10 @@ def definitions(rows: Iterable[Transaction], date: str) -> Mapping[tuple[str, st
     """Every definition by (type, id), as it was on a date."""
     every = [r for r in rows if r.surface == "fhir"]
     made: dict[tuple[str, str], Json] = {}
+    served = {r.definition for r in every}
+    for id_, own in stewardship.DEFINITIONS.items():  # the exchange's own operations say more
+        if own["url"] in served:
+            made[TYPES[0], id_] = dict(own)
     for row in every:
         if row.operation and row.definition.startswith(PROFILES):
             operation = _operation(row, date)
