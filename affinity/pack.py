@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from affinity import domains as domains_
+from affinity import sources as sources_
 from affinity import visibility
 from affinity.domains import Domain, Register, Tier
+from affinity.sources import Source
 from affinity.visibility import Opening
 
 __all__ = ["NHS_NUMBER", "Domain", "Pack", "PackError", "Tier", "ValueSet", "load"]
@@ -85,6 +87,9 @@ class Pack:
     value_sets: Mapping[str, ValueSet]
     register: Register
     openings: tuple[Opening, ...] = ()
+    sources: tuple[Source, ...] = ()
+    formats: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    foreign_types: Mapping[tuple[str, str], str] = field(default_factory=dict)
     constants: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -96,6 +101,10 @@ class Pack:
         """The domain that a canonical system names, directly or as a member of a family; None:
         unknown."""
         return self.register.domain_of(system)
+
+    def source_of(self, url: str) -> Source | None:
+        """The agreed place outside the exchange that a URL lies in; None when there is none."""
+        return next((s for s in self.sources if s.covers(url)), None)
 
     def value_set(self, name: str) -> ValueSet:
         """A value set by metadata element: type, category, facility, setting, format, label, event,
@@ -127,22 +136,26 @@ def _load(folder: Path) -> Pack:
     roles = {r["code"]: r["display"] for r in _rows(folder, "roles", space)}
     purposes = {r["code"]: r["display"] for r in _rows(folder, "purposes", space)}
     types = {r["code"]: _document_type(r) for r in _rows(folder, "document_types", space)}
+    organisations = {
+        r["ods_or_code"]: Organisation(r["kind"], r["name"], r["ods_or_code"], r["status"])
+        for r in _rows(folder, "organisations", space)
+    }
     return Pack(
         id=constants["id"],
         title=constants["title"],
         namespace=space,
         language=constants["language"],
         document_types=types,
-        organisations={
-            r["ods_or_code"]: Organisation(r["kind"], r["name"], r["ods_or_code"], r["status"])
-            for r in _rows(folder, "organisations", space)
-        },
+        organisations=organisations,
         roles=roles,
         purposes=purposes,
         mime_types=frozenset(constants["mime_types"]),
         value_sets={v.name: v for v in _value_sets(folder, space, constants)},
         register=register,
         openings=_openings(folder, space, register, roles, purposes),
+        sources=_sources(folder, space, organisations),
+        formats={r["local"]: (r["system"], r["code"]) for r in _rows(folder, "formats", space)},
+        foreign_types=_foreign_types(folder, space, types),
         constants=constants,
     )
 
@@ -194,6 +207,29 @@ def _openings(
         raise PackError(f"{fault}.") from fault
     except KeyError as fault:
         raise PackError(f"identifier_visibility.csv lacks the column {fault}.") from fault
+
+
+def _sources(folder: Path, space: str, organisations: Mapping[str, Any]) -> tuple[Source, ...]:
+    try:
+        return sources_.read(_rows(folder, "retrieval_sources", space), organisations)
+    except ValueError as fault:
+        raise PackError(f"{fault}.") from fault
+    except KeyError as fault:
+        raise PackError(f"retrieval_sources.csv lacks the column {fault}.") from fault
+
+
+def _foreign_types(
+    folder: Path, space: str, types: Mapping[str, Any]
+) -> Mapping[tuple[str, str], str]:
+    """Codes of others, and canonical URLs of questionnaires, that mean one of our document types."""
+    made = {}
+    for number, row in enumerate(_rows(folder, "foreign_types", space), start=2):
+        if row["type"] not in types:
+            raise PackError(
+                f"foreign_types.csv line {number}: the pack has no document type {row['type']!r}."
+            )
+        made[row["system"], row["code"]] = row["type"]
+    return made
 
 
 def _document_type(row: Mapping[str, str]) -> DocumentType:

@@ -115,6 +115,10 @@ class Attachment:
             at += len(chunk)
             yield chunk
 
+    def part(self, at: int, size: int) -> bytes:
+        """Some of the decoded bytes, fewer at the end: for formats that are read from the back."""
+        return self._spool.read(self._start + at, max(0, min(size, self.size - at)))
+
     def issue(self, where: str = "") -> Issue:
         """The fault as a finding at this place."""
         return Issue(self.kind, self.fault, where)

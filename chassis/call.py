@@ -57,13 +57,15 @@ class Account:
     """What the AuditEvent will say besides the request itself. Handlers add to it as they learn.
 
     `patients` are references ("Patient/x") or (system, value) identifiers; `data` are references of
-    what was read or written; `submission` is the SubmissionSet of an ITI-65.
+    what was read or written; `submission` is the SubmissionSet of an ITI-65; `holder` is the
+    organisation outside that a document was fetched from, as (code, origin).
     """
 
     patients: list[str | tuple[str, str]] = field(default_factory=list)
     data: list[str] = field(default_factory=list)
     labels: list[tuple[str, str]] = field(default_factory=list)
     submission: str = ""
+    holder: tuple[str, str] | None = None
     query: str = ""  # the query in readable form; filled by the chassis
     profile: str | None = None  # when the transaction has several (create, update, delete)
     action: Literal["C", "R", "U", "D", "E"] | None = None

@@ -244,7 +244,7 @@ class Endpoint:
         kind = body_format(call.headers.get("content-type", ""))
         encoding = call.headers.get("content-encoding", "identity").lower()
         attachments: tuple[Attachment, ...] = ()
-        if row.body == "bundle":
+        if row.body == "bundle" or row.documents:
             raw, attachments = await read_body(
                 receive,
                 kind=kind,
@@ -267,6 +267,8 @@ class Endpoint:
         call.resource = bodies.parse_resource(raw, kind, expected)
         if row.body == "bundle":
             settle(call.resource, attachments, kind)
+        elif row.documents:
+            settle(call.resource, attachments, kind, row.documents)
 
     # -- identify, decide -------------------------------------------------------------------------
 

@@ -55,6 +55,17 @@ class Settings(BaseSettings):
     pool: int = _f(
         32, "Connections to MongoDB per process, and the width of the fair gate before them"
     )
+    retrieval_credentials: str = _f(
+        "",
+        "JSON file that says how to sign in to each organisation that keeps documents outside; "
+        "empty: nowhere (docs/decisions/0021-locator.md)",
+    )
+    retrieval_wait: int = _f(
+        10, "Longest silence of a source that keeps a document outside, in seconds"
+    )
+    retrieval_seconds: int = _f(
+        120, "Longest time that one document may take to come from outside, in seconds"
+    )
     token_seconds: int = _f(300, "Life of a backend-services access token, in seconds")
     clock_skew: int = _f(60, "Tolerated difference between clocks, in seconds")
     find_limit: int = _f(1000, "Largest page of a search")

@@ -96,17 +96,24 @@ def by_token(attachments: Iterable[Attachment]) -> dict[str, Attachment]:
     return {attachment.token: attachment for attachment in attachments}
 
 
-def settle(
-    resource: dict[str, Any], attachments: Iterable[Attachment], kind: Kind = "json"
-) -> None:
-    """Leave tokens in `Binary.data` only; call it on every parsed body that `read_body` read.
+BINARIES = ("Binary.data", "Bundle.entry.resource.data")
 
-    `data` elements of other types (Attachment, Signature, SampledData) get back what was sent.
-    `Refused` names every `Binary.data` that is not base64, with its FHIRPath.
+
+def settle(
+    resource: dict[str, Any],
+    attachments: Iterable[Attachment],
+    kind: Kind = "json",
+    places: Iterable[str] = BINARIES,
+) -> None:
+    """Leave tokens at these paths only; call it on every parsed body that `read_body` read.
+
+    `data` elements elsewhere (Attachment, Signature, SampledData) get back what was sent. Where a path
+    leads to a resource, only a Binary has documents. `Refused` names every document that is not base64,
+    with its FHIRPath.
     """
     waiting = by_token(attachments)
     issues: list[Issue] = []
-    for where, data in _documents(resource):
+    for where, data in _documents(resource, places):
         taken = waiting.pop(data, None)
         if taken is None:
             issues.append(Issue(VALUE, "The document is not base64 (RFC 4648 section 4).", where))
@@ -118,17 +125,26 @@ def settle(
         _put_back(resource, waiting, kind)
 
 
-def _documents(resource: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every `Binary.data` that can carry a document, with its FHIRPath."""
-    placed = [("Binary", resource)]
-    entries = resource.get("entry")
-    for n, entry in enumerate(entries if isinstance(entries, list) else ()):
-        if isinstance(entry, dict) and isinstance(entry.get("resource"), dict):
-            placed.append((f"Bundle.entry[{n}].resource", entry["resource"]))
-    for where, binary in placed:
-        data = binary.get("data")
-        if binary.get("resourceType") == "Binary" and isinstance(data, str):
-            yield f"{where}.data", data
+def _documents(resource: Mapping[str, Any], places: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Every value at these paths that can carry a document, with its FHIRPath."""
+    for place in places:
+        kind, *steps, last = place.split(".")
+        holders: list[tuple[str, Any]] = [(kind, resource)]
+        for step in steps if resource.get("resourceType") == kind else ():
+            holders = [below for where, held in holders for below in _below(held, step, where)]
+        for where, held in holders if resource.get("resourceType") == kind else ():
+            data = held.get(last)
+            if held.get("resourceType", "Binary") == "Binary" and isinstance(data, str):
+                yield f"{where}.{last}", data
+
+
+def _below(held: Mapping[str, Any], step: str, where: str) -> Iterator[tuple[str, Any]]:
+    value = held.get(step)
+    if isinstance(value, dict):
+        yield f"{where}.{step}", value
+    for n, member in enumerate(value if isinstance(value, list) else ()):
+        if isinstance(member, dict):
+            yield f"{where}.{step}[{n}]", member
 
 
 def _put_back(resource: dict[str, Any], waiting: Mapping[str, Attachment], kind: Kind) -> None:

@@ -63,11 +63,17 @@ NOTICE_LATE = LogEvent(
 NOTICE_PARKED = LogEvent(
     "THL045", "error", "HL7 v2 consumer refused a notice, which is parked", ("consumer", "error")
 )
+SOURCE = LogEvent(
+    "THL014",
+    "warning",
+    "a source outside gave no document, or not the right one",
+    ("source", "fault"),
+)
 
 EVENTS: tuple[LogEvent, ...] = (
     REQUEST, FAULT, UNAVAILABLE, AUDIT_FAILED, STARTED, STOPPED, SWEPT, FORWARDED, BACKGROUND,
     NEIGHBOUR, ROTATED, CHAIN, ANCHORED, UNDELIVERED, GIVEN_UP, DOOR, DOOR_WAITS, LINE_ENDED, PARKED,
-    NOTICE_LATE, NOTICE_PARKED,
+    NOTICE_LATE, NOTICE_PARKED, SOURCE,
 )  # fmt: skip
 
 REQUESTS = Counter("throughline_requests", "Requests served", ("transaction", "status"))

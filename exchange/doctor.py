@@ -23,6 +23,7 @@ from affinity.pack import PackError, load
 from chassis.settings import Settings, rows
 from exchange import hl7v2, mongod, ports, whereabouts
 from exchange.exits import Trouble
+from repository import credentials
 
 LIBRARIES = ("pymongo", "granian", "fastapi", "msgspec", "orjson", "lxml", "joserfc")
 ENOUGH_DISK = 2 * 1024**3
@@ -88,6 +89,10 @@ def _pack(settings: Settings) -> Finding:
         pack = load(settings.affinity)
     except PackError as fault:
         return Finding("Affinity pack", False, settings.affinity, str(fault))
+    try:
+        credentials.load(settings.retrieval_credentials, pack.organisations)
+    except ValueError as fault:
+        return Finding("Affinity pack", False, "retrieval credentials", str(fault))
     said = f"{pack.title}: {len(pack.domains)} identifier domains, {len(pack.document_types)} document types"
     return Finding("Affinity pack", True, said)
 

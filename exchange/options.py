@@ -17,6 +17,10 @@ from exchange.exits import Exit, Trouble
 from pix.endpoints import allowed
 
 EVERY = tuple(row.name for row in rows())
+_AT_LEAST_ONE = (
+    "workers", "pool", "max_body", "max_document", "token_seconds", "find_limit", "retrieval_wait",
+    "retrieval_seconds", "notify_patience", "hl7v2_max_message", "hl7v2_lines", "hl7v2_parallel",
+)  # fmt: skip
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -101,18 +105,7 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
         found.append(("hl7v2_processing", "may hold P, T and D."))
     found += [
         (name, f"must be at least 1 (it is {getattr(settings, name)}).")
-        for name in (
-            "workers",
-            "pool",
-            "max_body",
-            "max_document",
-            "token_seconds",
-            "find_limit",
-            "notify_patience",
-            "hl7v2_max_message",
-            "hl7v2_lines",
-            "hl7v2_parallel",
-        )
+        for name in _AT_LEAST_ONE
         if getattr(settings, name) < 1
     ]
     found += _notify_faults(settings)

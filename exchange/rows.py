@@ -8,6 +8,7 @@ from standards import (
     definitions,
     iua,
     mhd,
+    mhd_publish,
     mhd_retrieve,
     pdqm,
     pixm,
@@ -18,6 +19,7 @@ from standards.rows import Transaction
 
 ROWS: tuple[Transaction, ...] = (
     *mhd.TRANSACTIONS,
+    *mhd_publish.TRANSACTIONS,
     *mhd_retrieve.TRANSACTIONS,
     *pixm.TRANSACTIONS,
     *pdqm.TRANSACTIONS,

@@ -37,6 +37,7 @@ from exchange import admin, hl7v2, ports, whereabouts, worker
 from exchange.database import database
 from exchange.exits import Exit, Trouble
 from exchange.whereabouts import Whereabouts
+from repository import credentials
 
 SERVICES = ("together", "pix", "registry", "repository", "auth", "audit")
 _WITH_PEOPLE = ("together", "pix")  # where the HL7 v2 door is
@@ -149,9 +150,13 @@ def _address(host: str) -> str:
 def _refuse_unusable(settings: Settings, service: str) -> None:
     """What every worker would stumble over is said once, before anything starts."""
     try:
-        load(settings.affinity)
+        pack = load(settings.affinity)
     except PackError as fault:
         raise Trouble(Exit.USAGE, f"--affinity: {fault}") from fault
+    try:
+        credentials.load(settings.retrieval_credentials, pack.organisations)
+    except ValueError as fault:
+        raise Trouble(Exit.USAGE, f"--retrieval-credentials: {fault}") from fault
     if service == "together":
         return
     key = settings.service_key.get_secret_value()

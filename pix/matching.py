@@ -529,7 +529,8 @@ _EXACT = (BORN["exact"], BORN["exact_vague"])
 _SAME_GIVEN_IDS = ("both", "swapped", "family_near", "family_part", "family_moved")
 _SURNAME_ONLY = (NAME["family_only"], NAME["family_only_near"])
 _FULL_NAME = (NAME["both"], NAME["swapped"])
-_DIFFERS = (NAME["tokens_some"], *_SURNAME_ONLY, NAME["other"])
+_CALLED_OTHERWISE = (NAME["tokens_some"], NAME["other"])
+_DIFFERS = (*_CALLED_OTHERWISE, *_SURNAME_ONLY)
 _SAME_GIVEN = tuple(NAME[i] for i in _SAME_GIVEN_IDS)
 _GIVEN_ONLY = (NAME["given_only"], NAME["given_only_near"])
 
@@ -635,8 +636,13 @@ def _unnamed(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> boo
 def _number_alone(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
     if not personal_agrees(found):
         return False
+    if given_agrees(found[0]):
+        return False
     born = _level(found, "born")
-    return not given_agrees(found[0]) and (born < 0 or born > BORN["one_part"])
+    if found[0].level in _CALLED_OTHERWISE:
+        # The whole name is another: only a verified number with the very birth date outweighs that.
+        return not (_level(found, "nhs") == 0 and born in _EXACT)
+    return born < 0 or born > BORN["one_part"]
 
 
 def _sealed(a: Traits, b: Traits, _found: Sequence[Look], _today: date) -> bool:

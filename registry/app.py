@@ -1,8 +1,11 @@
 """The document registry: one door, `open_service`.
 
-    ITI-65          provide.py   draft.py and submission.py are its thinking, and pure
+    ITI-65          provide.py   draft.py, standing.py and submission.py are its thinking, and pure
+    ITI-105         simplified.py  single.py makes the submission around one document, and both
+    ITI-106         generate.py    go the way of provide.py; from_*.py read what a document says of itself
     ITI-66, ITI-67  find.py      indexed.py says what resources are found by
-    read, history   read.py
+    read, vread     read.py
+    history         versions.py
     after a merge   subjects.py
     neighbours      near.py      what the repository asks; neighbours.py: whom the registry asks
 
@@ -21,12 +24,16 @@ from chassis.outbox import Forwarder, Writer
 from chassis.settings import Settings
 from registry.documents import DATABASE, Documents
 from registry.find import Find
+from registry.generate import Generate
 from registry.near import Neighbour
 from registry.neighbours import People, Vault
 from registry.provide import Provide
 from registry.read import Read
+from registry.simplified import Simplified
+from registry.single import Single
 from registry.subjects import Subjects
-from standards import mhd
+from registry.versions import Versions
+from standards import mhd, mhd_publish
 
 
 @asynccontextmanager
@@ -41,12 +48,17 @@ async def open_service(
     store = await Documents.opened(mongo)
     near = Neighbour(store)
     find, read = Find(store, people, settings.home_community), Read(store)
+    provide = Provide(settings, pack, store, people, vault)
+    single = Single(provide, store, pack)
+    versions = Versions(store, people, read)
     subjects = Subjects(store, people, audit, settings.fhir_base)
     async with Forwarder(mongo, DATABASE, audit), subjects:
         yield Service(
             "registry",
             (
-                Route(mhd.ITI_65, Provide(settings, pack, store, people, vault)),
+                Route(mhd.ITI_65, provide),
+                Route(mhd_publish.ITI_105, Simplified(single)),
+                Route(mhd_publish.ITI_106, Generate(single, settings.max_body)),
                 Route(mhd.ITI_66, find),
                 Route(mhd.ITI_67, find),
                 Route(mhd.READ_LIST, read.now),
@@ -54,8 +66,10 @@ async def open_service(
                 Route(mhd.READ_PROVENANCE, read.provenance),
                 Route(mhd.LIST_VERSION, read.version),
                 Route(mhd.DOCUMENT_VERSION, read.version),
-                Route(mhd.LIST_HISTORY, read.versions),
-                Route(mhd.DOCUMENT_HISTORY, read.versions),
+                Route(mhd.LIST_HISTORY, versions.of_one),
+                Route(mhd.DOCUMENT_HISTORY, versions.of_one),
+                Route(mhd.LISTS_HISTORY, versions.of_person),
+                Route(mhd.DOCUMENTS_HISTORY, versions.of_person),
                 Route(mhd.REFERENCED, near.answer_referenced),
                 Route(mhd.DOCUMENT_OF, near.answer_document_of),
             ),

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from affinity.pack import Pack, ValueSet
 from chassis.attachment import Attachment
+from registry.fhir_documents import described
 from registry.sent import Draft, Item, Json, inside, shown
 from standards.lens import first, text
 from standards.mhd_bundle import Entry
@@ -37,6 +38,10 @@ def carried(
         yield Issue(VALUE, words, f"{place}.contentType")
     url = str(sent.get("url") or "")
     found = inside(draft.parts, item.entry, url) if url else None
+    if found is not None and found.slice == "FhirDocument":
+        item.binary = found
+        yield from described(item, place)
+        return
     if found is None or found.slice != "Binary":
         if url:
             yield from _elsewhere(draft, url, found, sent, place)
@@ -57,7 +62,9 @@ def _elsewhere(
 ) -> Iterator[Issue]:
     """A document that is not in the Bundle: held elsewhere, On-Demand or Delayed, at an https URL."""
     if found is not None:
-        yield Issue(MISSING_DOCUMENT, "The url must lead to a Binary.", f"{place}.url")
+        yield Issue(
+            MISSING_DOCUMENT, "The url must lead to a Binary or a FHIR document.", f"{place}.url"
+        )
         return
     parts = urlsplit(url) if url.isprintable() else urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.netloc:
@@ -92,18 +99,20 @@ def media_type(said: str) -> str:
 
 
 def used_once(draft: Draft) -> Iterator[Issue]:
-    """Every Binary is described by exactly one DocumentReference of the Bundle (step 8)."""
+    """Every Binary and every FHIR document is described by exactly one DocumentReference of the Bundle
+    (step 8)."""
     users: dict[int, list[Item]] = {}
     for document in draft.documents:
         if document.binary is not None:
             users.setdefault(document.binary.number, []).append(document)
-    for binary in draft.parts.of("Binary"):
+    for binary in (*draft.parts.of("Binary"), *draft.parts.of("FhirDocument")):
         using = users.get(binary.number, [])
+        named = "Binary" if binary.slice == "Binary" else "FHIR document"
         if not using:
-            words = "No DocumentReference of the Bundle describes this Binary."
+            words = f"No DocumentReference of the Bundle describes this {named}."
             yield Issue(MISSING_METADATA, words, binary.where)
         for extra in using[1:]:
-            words = "Another DocumentReference already describes this Binary."
+            words = f"Another DocumentReference already describes this {named}."
             yield Issue(MISSING_METADATA, words, f"{extra.where}.content[0].attachment.url")
 
 

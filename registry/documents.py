@@ -1,6 +1,6 @@
 """The store of the registry: documents, lists, every earlier version of both, and taken names.
 
-    documents   {_id, v, at, b, status, subject, seen, links, binary, labels, rel, ix}
+    documents   {_id, v, at, b, status, subject, seen, links, binary, away, labels, rel, ix}
     lists       {_id, v, at, b, status, subject, seen, kind, unique, members, ix}
     *_history   {_id: "<id>/<v>", of, v, at, b, status, subject, seen}      every version but the newest
     registered  {_id: uniqueId or entryUUID, kind, of, …}
@@ -121,7 +121,7 @@ class Documents:
         items = draft.items.values()
         uuids = [i.entry_uuid for i in items if i.entry_uuid]
         bare = {u.removeprefix("urn:uuid:") for u in uuids}
-        outside = [link for i in items for link in i.links if link.inside is None]
+        outside = [link for i in items for link in (*i.links, *i.cited) if link.inside is None]
         replaced = sorted({link.id for link in outside if link.code == "replaces"})
         documents = bare | {ln.id for ln in outside if ln.type == "DocumentReference"}
         lists = bare | {ln.id for ln in outside if ln.type == "List"}

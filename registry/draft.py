@@ -18,7 +18,9 @@ import orjson
 from affinity.pack import Pack
 from chassis.attachment import Attachment
 from registry.content import carried, codes, used_once
+from registry.fhir_documents import written
 from registry.neighbours import Asked
+from registry.recipients import unreached
 from registry.sent import SERVED, Draft, Item, Json, Link, inside, own, shown
 from standards.index import token
 from standards.lens import first, references
@@ -62,14 +64,28 @@ def drafted(
         codes(draft, document, pack, lenient)
     for listed in [*draft.of("SubmissionSet"), *draft.folders]:
         draft.issues += _members(draft, listed)
+    for submission in draft.of("SubmissionSet"):
+        submission.warnings += unreached(draft, pack)
+    draft.patient = {e.number: _patient_entry(e) for e in parts.of("Patient")}
     draft.issues += [*_whole(draft), *used_once(draft), *_distinct(draft), *_acyclic(draft)]
+    if not any(i.severity == "error" for i in draft.issues):
+        written(draft, pack, ids)
     return draft
 
 
 def _digest(bundle: Json, attachments: Mapping[str, Attachment]) -> bytes:
-    """Of everything that was sent; documents count by their own digest."""
-    said = {**bundle, "entry": [_settled(e, attachments) for e in bundle.get("entry") or ()]}
-    return hashlib.sha256(orjson.dumps(said, default=str, option=orjson.OPT_SORT_KEYS)).digest()
+    """Of everything that was sent; documents count by their own digest, and what an entry is called in
+    this message counts for nothing: whoever sends again may give new fullUrls."""
+    entries = bundle.get("entry") or ()
+    said = {**bundle, "entry": [_settled(e, attachments) for e in entries]}
+    raw = orjson.dumps(said, default=str, option=orjson.OPT_SORT_KEYS)
+    for number, entry in enumerate(entries):
+        url = entry.get("fullUrl")
+        if isinstance(url, str) and url.startswith("urn:uuid:"):
+            quoted, place = orjson.dumps(url), b'"entry %d"' % number
+            for name in (b'"fullUrl":', b'"reference":', b'"url":'):
+                raw = raw.replace(name + quoted, name + place)
+    return hashlib.sha256(raw).digest()
 
 
 def _settled(entry: Json, attachments: Mapping[str, Attachment]) -> Json:
@@ -96,7 +112,7 @@ def _references(draft: Draft, item: Item) -> Iterator[Issue]:
     """References that no row looks at further: they must not dangle."""
     for path, held in references(item.resource):
         said = str(held["reference"])
-        if said.startswith("#") or path.startswith(("relatesTo", "subject", "entry")):
+        if said.startswith("#") or path.startswith(("relatesTo[", "subject", "entry[")):
             continue
         place = f"{item.where}.{path}.reference"
         found = inside(draft.parts, item.entry, said)
@@ -106,7 +122,9 @@ def _references(draft: Draft, item: Item) -> Iterator[Issue]:
             yield Issue(UNRESOLVED, f"No entry of the Bundle has the fullUrl {shown(said)}.", place)
             continue
         local = own(said, draft.base)
-        if local is not None and local[0] not in SERVED:
+        if local is not None and local[0] in ("Patient", "DocumentReference", "List"):
+            item.cited.append(Link(place, "", None, *local))
+        elif local is not None and local[0] not in SERVED:
             words = (
                 f"This server holds no {local[0]}; contain it, give its absolute URL elsewhere, or "
                 "name it by identifier."

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from chassis import search
 from chassis.call import Answer, Call
 from chassis.mongo import Doc, Filter
+from registry import lists
 from registry.documents import DATABASE, Documents, visible
 from registry.inclusions import FIELDS, Inclusions
 from registry.neighbours import Asked, People
@@ -40,6 +41,8 @@ class Find:
         """
         await search.resume(call, self.store.mongo, DATABASE)
         asked = call.search or Search()
+        if call.row.resource == "List":
+            asked = call.search = lists.asked(asked)
         _mandatory(call.row.resource, asked)
         replace: dict[str, Filter] = {}
         whose = asked.of("patient")

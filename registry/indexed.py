@@ -62,6 +62,7 @@ def listed(resource: Json, base: str) -> dict[str, Any]:
         date=moments(resource.get("date")),
         designationType=tokens(extension_values(resource, DESIGNATION_TYPE)),
         identifier=tokens(resource.get("identifier") or []),
+        source=references(resource.get("source"), base),
         source_given=strings(_names(people, "given")),
         source_family=strings(_names(people, "family")),
         sourceId=tokens(extension_values(resource, SOURCE_ID)),

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from chassis import search
-from chassis.call import Answer, Call, Caller, dumps
+from chassis.call import Answer, Call, Caller, dumps, instant
+from chassis.mongo import Doc
 from governance.permit import Permit
 from registry.documents import Documents, visible
 from standards.mhd import DOCUMENT_OF, DOCUMENT_PARAMETERS, REFERENCED
 from standards.outcome import STRUCTURE, Issue, Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """Where a document is kept that is not held here: URL, whose it is, media type, and what it is held
+    to: SHA-1 in hex and size, "" and None when it is made on demand. `at`: when it was registered."""
+
+    url: str
+    organisation: str
+    media: str
+    sha1: str
+    size: int | None
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +40,7 @@ class Cited:
     subject: str
     labels: tuple[tuple[str, str], ...]
     current: bool
+    away: Away | None = None
 
 
 class Neighbour:
@@ -41,13 +58,13 @@ class Neighbour:
         """The DocumentReference that points to this binary, if it lies within the permit and this
         viewer may see it."""
         parts = [{"binary": binary_id}, visible(viewer), search.narrow(permit, DOCUMENT_PARAMETERS)]
-        fields = {"subject": 1, "labels": 1, "status": 1}
+        fields = {"subject": 1, "labels": 1, "status": 1, "away": 1, "at": 1}
         row = await self.store.documents.one(search.all_of(parts), fields)
         if row is None:
             return None
         labels = tuple((system, code) for system, code in row["labels"])
         subject = f"Patient/{row['subject']}" if row["subject"] else ""
-        return Cited(row["_id"], subject, labels, row["status"] == "current")
+        return Cited(row["_id"], subject, labels, row["status"] == "current", _away(row))
 
     # -- the far doors ----------------------------------------------------------------------------
 
@@ -86,9 +103,20 @@ class Neighbour:
                     "subject": found.subject,
                     "labels": [list(label) for label in found.labels],
                     "current": found.current,
+                    "away": None
+                    if found.away is None
+                    else {**asdict(found.away), "at": instant(found.away.at)},
                 }
             }
         )
+
+
+def _away(row: Doc) -> Away | None:
+    held = row.get("away")
+    if held is None:
+        return None
+    sha1 = b64decode(held["hash"]).hex()
+    return Away(held["url"], held["organisation"], held["type"], sha1, held["size"], row["at"])
 
 
 def _said(answer: Mapping[str, Any]) -> Answer:

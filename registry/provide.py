@@ -11,29 +11,31 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from pymongo.errors import PyMongoError
 
 from affinity.pack import Pack
 from chassis import search
+from chassis.attachment import Attachment
 from chassis.call import Answer, Call
 from chassis.caller import challenge
 from chassis.settings import Settings
 from chassis.spool import by_token
 from governance.permit import Denied, Permit, grant
-from registry.documents import Check, Documents, MovedError, submitter
+from registry.documents import SYSTEM, Check, Documents, MovedError, submitter
 from registry.draft import drafted
+from registry.elsewhere import located
 from registry.neighbours import People, Vault
 from registry.sent import Draft
 from registry.standing import Known, persons, standing
 from registry.submission import Making, Submission, registered
 from standards.lens import text
-from standards.mhd import DOCUMENT_PARAMETERS, LIST_PARAMETERS
+from standards.mhd import DOCUMENT_PARAMETERS, ITI_65, LIST_PARAMETERS
 from standards.outcome import BUSY, FORBIDDEN, Issue, Refused, refuse_if
 from standards.rows import Needs
 
 _TRIES = 8
-_LITERAL = ("ITI-65",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +49,45 @@ class Provide:
     vault: Vault
 
     async def __call__(self, call: Call) -> Answer:
-        """Register the submission in the body; answers 200 with a transaction-response.
+        """Register the submission in the body; answers 200 with a transaction-response."""
+        return await self.submission(call, call.resource or {}, by_token(call.attachments))
+
+    async def submission(
+        self, call: Call, bundle: Mapping[str, Any], attachments: Mapping[str, Attachment]
+    ) -> Answer:
+        """Register a submission that has the form of ITI-65, whoever made the Bundle. `attachments`
+        are its documents by the token that stands in their `Binary.data`.
+
+        The call's token is asked for every entry's right, its account learns of patients and the
+        SubmissionSet. Answers 200 with a transaction-response, one entry per entry of the Bundle.
 
         Raises `Refused`: 400 with every issue when the Bundle breaks the profile or does not fit what
         is registered, 403 when the scopes do not reach one of its entries, 503 when too many others
         change the same documents. A submission that is already here is answered as it was then.
         """
         draft = drafted(
-            call.resource or {},
-            by_token(call.attachments),
+            bundle,
+            attachments,
             base=call.base,
             pack=self.pack,
             lenient=self.settings.codes == "lenient",
             ids=call.ids,
         )
+        draft.issues += located(
+            draft,
+            self.pack,
+            organisation=call.caller.organisation,
+            system=call.caller.role == SYSTEM,
+            ids=call.ids,
+        )
+        try:
+            return await self._registered(call, draft)
+        finally:
+            for item in draft.documents:
+                if item.content and item.binary and item.binary.slice == "FhirDocument":
+                    item.content.close()
+
+    async def _registered(self, call: Call, draft: Draft) -> Answer:
         permits = _permits(call, draft)
         refuse_if(draft.issues)
         people, known = await asyncio.gather(self.people.who(draft.asked), self.store.known(draft))
@@ -106,6 +133,8 @@ class Provide:
             made = registered(making)
             call.account.submission = f"List/{made.id}"
             call.account.sealed = None
+            if call.row is not ITI_65:  # ITI-105 and ITI-106 are audited by the document they make
+                call.account.data = [f"DocumentReference/{r['_id']}" for r in made.documents]
             try:
                 await self.store.commit(made, call, self._checks(made, permits))
             except MovedError:
@@ -150,18 +179,20 @@ class Provide:
 
 def _permits(call: Call, draft: Draft) -> dict[str, Permit]:
     """What the token must reach: every kind of entry, and the update that replacing is."""
-    needed = {("c", "List")}
+    whole = call.row is ITI_65  # of one document alone, the set and the Binary are made by us
+    needed = {("c", "List")} if whole else set()
     if draft.documents:
         needed.add(("c", "DocumentReference"))
-    if draft.parts.of("Binary"):
+    if whole and (draft.parts.of("Binary") or draft.parts.of("FhirDocument")):
         needed.add(("c", "Binary"))
     if any(f.entry.method == "PUT" for f in draft.folders):
         needed.add(("u", "List"))
     if any(link.code == "replaces" for d in draft.documents for link in d.links):
         needed.add(("u", "DocumentReference"))
+    literals = call.row.scope.literals if isinstance(call.row.scope, Needs) else ()
     made = {}
     for letter, resource in sorted(needed):
-        permit = grant(call.caller.scope, Needs(letter, resource, _LITERAL))  # type: ignore[arg-type]
+        permit = grant(call.caller.scope, Needs(letter, resource, literals))  # type: ignore[arg-type]
         if isinstance(permit, Denied):
             raise _forbidden(permit.words, letter, resource)
         made[letter + resource] = permit

@@ -1,4 +1,4 @@
-"""Read a DocumentReference or List, one of its versions, or all of them (FHIR R4 http.html)."""
+"""Read a DocumentReference or List, or one of its versions (FHIR R4 http.html)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from email.utils import formatdate
 
 from chassis import search
-from chassis.call import Answer, Call, instant
+from chassis.call import Answer, Call
 from chassis.mongo import Coalesced, Doc
 from registry.documents import Documents, submitter, visible
 from standards.mhd import DOCUMENT_PARAMETERS, LIST_PARAMETERS
-from standards.outcome import INVALID, NOT_FOUND, Issue, Refused
+from standards.outcome import NOT_FOUND, Issue, Refused
 
 _FIELDS = {"v": 1, "at": 1, "b": 1, "status": 1, "subject": 1, "seen": 1}
-_MOST = 1000
 
 
 class Read:
-    """The stories of read, vread and history over the store."""
+    """The stories of read and vread over the store."""
 
     def __init__(self, store: Documents) -> None:
         self.store = store
@@ -26,7 +25,7 @@ class Read:
 
     async def now(self, call: Call) -> Answer:
         """The resource as it is now. Raises `Refused` (404) when there is none within the permit."""
-        return _answer(await self._covered(call))
+        return _answer(await self.covered(call))
 
     async def provenance(self, call: Call) -> Answer:
         """A Provenance. Raises `Refused` (404) when there is none, or when it names something that the
@@ -42,7 +41,7 @@ class Read:
 
     async def version(self, call: Call) -> Answer:
         """One version. Raises `Refused` (404) for an unknown one."""
-        found = await self._covered(call)
+        found = await self.covered(call)
         if str(found["v"]) != call.path["vid"]:
             history = self.store.history(call.row.resource)
             earlier = await history.one({"_id": f"{call.path['id']}/{call.path['vid']}"}, _FIELDS)
@@ -51,18 +50,7 @@ class Read:
             found = earlier
         return _answer(found)
 
-    async def versions(self, call: Call) -> Answer:
-        """All versions, newest first; the `_count` newest when that is given."""
-        found = await self._covered(call)
-        limit = _count(call)
-        rows = [found]
-        if limit > 1:
-            history = self.store.history(call.row.resource)
-            where = {"of": call.path["id"]}
-            rows += await history.many(where, _FIELDS, sort=[("v", -1)], limit=limit - 1)
-        return Answer(200, _history(call, rows, int(found["v"])))
-
-    async def _covered(self, call: Call) -> Doc:
+    async def covered(self, call: Call) -> Doc:
         """The newest row, if the token reaches it; what it does not reach looks like what is not."""
         kind, id_ = call.row.resource, call.path["id"]
         call.account.data.append(f"{kind}/{id_}")
@@ -97,36 +85,3 @@ def _answer(row: Doc) -> Answer:
         "Last-Modified": formatdate(row["at"].timestamp(), usegmt=True),
     }
     return Answer(200, bytes(row["b"]), headers)
-
-
-def _count(call: Call) -> int:
-    said = [v for k, v in call.query if k == "_count"]
-    if not said:
-        return _MOST
-    if len(said) > 1 or not said[0].isdecimal() or not 1 <= int(said[0][:9]) <= _MOST:
-        raise Refused(
-            Issue(INVALID, f"_count is a number from 1 to {_MOST}, given once.", "_count")
-        )
-    return int(said[0])
-
-
-def _history(call: Call, rows: Sequence[Doc], total: int) -> bytes:
-    """The history Bundle, joined from stored bytes."""
-    local = f"{call.row.resource}/{call.path['id']}"
-    head = (
-        f'{{"resourceType":"Bundle","type":"history","total":{total},'
-        f'"link":[{{"relation":"self","url":"{call.base}/{local}/_history"}}],"entry":['
-    )
-    entries = [_entry(f"{call.base}/{local}", local, row) for row in rows]
-    return head.encode() + b",".join(entries) + b"]}"
-
-
-def _entry(url: str, local: str, row: Doc) -> bytes:
-    made = row["v"] == 1
-    method, where = ("POST", local.partition("/")[0]) if made else ("PUT", local)
-    tail = (
-        f',"request":{{"method":"{method}","url":"{where}"}},'
-        f'"response":{{"status":"{"201 Created" if made else "200 OK"}",'
-        f'"etag":"W/\\"{row["v"]}\\"","lastModified":"{instant(row["at"])}"}}}}'
-    )
-    return f'{{"fullUrl":"{url}","resource":'.encode() + bytes(row["b"]) + tail.encode()

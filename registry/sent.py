@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chassis.attachment import Attachment
 from registry.neighbours import Asked
@@ -14,6 +14,9 @@ from standards.mhd_bundle import Entry, Parts
 from standards.outcome import (
     Issue,
 )
+
+if TYPE_CHECKING:
+    from registry.elsewhere import Away
 
 Json = Mapping[str, Any]
 SERVED = ("DocumentReference", "List", "Binary", "Patient")
@@ -43,8 +46,11 @@ class Item:
     entry_uuid: str = ""
     subject: tuple[Asked, ...] = ()
     links: list[Link] = field(default_factory=list)
-    binary: Entry | None = None
+    binary: Entry | None = None  # its Binary, or its FHIR document
     content: Attachment | None = None
+    away: Away | None = None  # kept by another organisation (elsewhere.py)
+    cited: list[Link] = field(default_factory=list)  # resources here that other elements refer to
+    original: Item | None = None  # for the other form of a FHIR document, which is made here
     warnings: list[Issue] = field(default_factory=list)
     unclassified: bool = False
 
@@ -68,6 +74,7 @@ class Draft:
     items: dict[int, Item]
     digest: bytes
     issues: list[Issue]
+    patient: dict[int, tuple[Asked, ...]] = field(default_factory=dict)  # the Patient entry's
 
     def of(self, slice_: str) -> list[Item]:
         """The items of one slice, in order."""
@@ -75,8 +82,13 @@ class Draft:
 
     @property
     def documents(self) -> list[Item]:
-        """The new DocumentReferences."""
+        """The new DocumentReferences, those made here included."""
         return self.of("DocumentReference")
+
+    @property
+    def added(self) -> list[Item]:
+        """The DocumentReferences that were not sent but are made here."""
+        return [d for d in self.documents if d.original is not None]
 
     @property
     def folders(self) -> list[Item]:
@@ -91,7 +103,10 @@ class Draft:
     @property
     def asked(self) -> list[Asked]:
         """Whom the identity manager has to be asked about."""
-        return list(dict.fromkeys(a for item in self.items.values() for a in item.subject))
+        named = [a for item in self.items.values() for a in item.subject]
+        named += [("id", c.id) for i in self.items.values() for c in i.cited if c.type == "Patient"]
+        named += [a for asked in self.patient.values() for a in asked]
+        return list(dict.fromkeys(named))
 
 
 def inside(parts: Parts, entry: Entry, said: str) -> Entry | None:

@@ -16,6 +16,7 @@ from standards.outcome import (
     DUPLICATE,
     NON_IDENTICAL,
     PATIENT_DIFFERS,
+    PRECONDITION,
     PROFILE,
     UNKNOWN_PATIENT,
     UNRESOLVED,
@@ -48,11 +49,10 @@ def persons(draft: Draft, people: Mapping[Asked, Who]) -> tuple[dict[int, Who], 
     """The record of each item that has a subject, and what is wrong with them as a whole."""
     found: dict[int, Who] = {}
     issues: list[Issue] = []
-    for item in draft.items.values():
-        if not item.subject:
-            continue
-        place = f"{item.where}.subject"
-        whos = [people[a] for a in item.subject if a in people]
+    named = {n: (f"{i.where}.subject", i.subject) for n, i in draft.items.items() if i.subject}
+    named |= {n: (f"Bundle.entry[{n}]", asked) for n, asked in draft.patient.items()}
+    for number, (place, asked) in named.items():
+        whos = [people[a] for a in asked if a in people]
         who = next((w for w in whos if w.state == "active"), whos[0] if whos else None)
         if who is None or who.state == "removed":
             words = "This patient is not known here; its source feeds it by ITI-104 first."
@@ -64,13 +64,24 @@ def persons(draft: Draft, people: Mapping[Asked, Who]) -> tuple[dict[int, Who], 
             words = "The identifiers of this Patient belong to several people."
             issues.append(Issue(PATIENT_DIFFERS, words, place))
         else:
-            found[item.entry.number] = who
+            found[number] = who
     first_who = next(iter(found.values()), None)
     for number, who in found.items():
         if first_who is not None and who.person != first_who.person:
             words = "All subjects of a submission must be one patient; this is another."
-            issues.append(Issue(PATIENT_DIFFERS, words, f"{draft.items[number].where}.subject"))
-    return found, issues
+            issues.append(Issue(PATIENT_DIFFERS, words, named[number][0]))
+    return found, [*issues, *_people_cited(draft, people)]
+
+
+def _people_cited(draft: Draft, people: Mapping[Asked, Who]) -> Iterator[Issue]:
+    """Patients of this server whom other elements refer to (sourcePatientInfo, author) must resolve
+    and be active (MHD 1:33.2.5)."""
+    for item in draft.items.values():
+        for link in item.cited:
+            who = people.get(("id", link.id)) if link.type == "Patient" else None
+            if link.type == "Patient" and (who is None or who.state != "active"):
+                words = f"There is no active Patient/{link.id} here."
+                yield Issue(UNRESOLVED, words, link.where)
 
 
 # -- what is already there (steps 14 to 19) ---------------------------------------------------------
@@ -81,8 +92,10 @@ def standing(draft: Draft, whose: Mapping[int, Who], known: Known) -> list[Issue
     return [
         *_names(draft, known),
         *(i for d in draft.documents for i in _targets(d, whose, known)),
+        *_appended_inside(draft),
         *_patches(draft),
         *_listed(draft, known),
+        *_cited(draft, known),
         *(i for f in draft.folders for i in _folder(f, whose, known)),
     ]
 
@@ -141,6 +154,28 @@ def _targets(item: Item, whose: Mapping[int, Who], known: Known) -> Iterator[Iss
         elif held["status"] != "current":
             words = f"DocumentReference/{link.id} is superseded; relate to the current one."
             yield Issue(DEPRECATED, words, link.where)
+        elif link.code == "appends" and _is_transformation(held.get("rel") or ()):
+            yield Issue(PROFILE, _NOT_APPENDED, link.where)
+
+
+_NOT_APPENDED = "A transformation takes no addendum (TF-3 4.2.2.2); append to what it transforms."
+
+
+def _is_transformation(relations: Sequence[str]) -> bool:
+    """Whether a document is another form of one that still stands beside it. What transforms and
+    replaces at once (XFRM_RPLC) has taken its place and is a document of its own."""
+    of = {r.partition("|")[2] for r in relations if r.startswith("transforms|")}
+    return bool(of - {r.partition("|")[2] for r in relations if r.startswith("replaces|")})
+
+
+def _appended_inside(draft: Draft) -> Iterator[Issue]:
+    for item in draft.documents:
+        for link in item.links:
+            if link.code == "appends" and link.inside is not None:
+                target = draft.items[link.inside.number]
+                relations = [f"{ln.code}|{ln.inside or ln.id}" for ln in target.links]
+                if _is_transformation(relations):
+                    yield Issue(PROFILE, _NOT_APPENDED, link.where)
 
 
 def _same_patient(held: Doc, who: Who | None) -> bool:
@@ -160,6 +195,12 @@ def _patches(draft: Draft) -> Iterator[Issue]:
                     words = f"DocumentReference/{link.id} is replaced twice."
                     yield Issue(DEPRECATED, words, link.where)
                 replaced[link.id] = document.entry.number
+    for document in draft.documents:
+        for link in document.links:
+            by = replaced.get(link.id) if link.code != "replaces" else None
+            if by is not None and (by != document.entry.number or link.code != "transforms"):
+                words = f"This very submission replaces DocumentReference/{link.id}."
+                yield Issue(DEPRECATED, words, link.where)
     for patch in draft.parts.of("Patch"):
         if patch.target not in replaced:
             words = f"No document of the submission replaces DocumentReference/{patch.target}."
@@ -177,6 +218,15 @@ def _listed(draft: Draft, known: Known) -> Iterator[Issue]:
             elif link.type == "List" and held["kind"] != "folder":
                 words = "A SubmissionSet may list documents and Folders only."
                 yield Issue(PROFILE, words, link.where)
+
+
+def _cited(draft: Draft, known: Known) -> Iterator[Issue]:
+    """Documents and lists of this server that other elements refer to (context.related) are there."""
+    for item in draft.items.values():
+        for link in item.cited:
+            table = {"DocumentReference": known.documents, "List": known.lists}.get(link.type)
+            if table is not None and link.id not in table:
+                yield Issue(UNRESOLVED, f"There is no {link.type}/{link.id} here.", link.where)
 
 
 def _folder(item: Item, whose: Mapping[int, Who], known: Known) -> Iterator[Issue]:
@@ -217,6 +267,13 @@ def _changed_folder(item: Item, who: Who | None, known: Known) -> Iterator[Issue
     if item.unique_id and item.unique_id != held["unique"]:
         yield Issue(PROFILE, "A Folder keeps its uniqueId.", f"{item.where}.identifier")
     gone = set(held["members"]) - {link.id for link in item.links}
-    if gone:
-        words = f"A Folder only gains members; DocumentReference/{min(gone)} is missing."
+    seen = item.entry.seen
+    if seen is not None and seen != held["v"]:
+        words = f"This Folder is at version {held['v']}; read it again and change that."
+        yield Issue(PRECONDITION, words, f"Bundle.entry[{item.entry.number}].request.ifMatch")
+    elif gone and seen is None:
+        words = (
+            f"DocumentReference/{min(gone)} is missing. A Folder loses a member only to who says, by "
+            "request.ifMatch, which version it has seen."
+        )
         yield Issue(PROFILE, words, f"{item.where}.entry")

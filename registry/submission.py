@@ -17,15 +17,14 @@ from typing import Any
 from chassis.body import parse_json
 from chassis.call import dumps, instant
 from registry import indexed
+from registry.elsewhere import kept, pointed
 from registry.neighbours import Who
 from registry.sent import Draft, Item, Link, inside
 from registry.standing import Known, measures
 from standards.mhd import IDENTIFIER_TYPES, URI
 from standards.mhd_bundle import Entry
 from standards.mhd_rules import identifier_kind
-from standards.outcome import (
-    outcome,
-)
+from standards.outcome import PARTIAL, Issue, outcome
 
 Doc = dict[str, Any]
 Json = Mapping[str, Any]
@@ -152,11 +151,10 @@ def _rewritten(making: Making, entry: Entry, value: Any, name: str = "") -> Any:
 
 
 def _local(making: Making, entry: Entry) -> str:
-    if entry.slice == "Binary":
+    if entry.slice in ("Binary", "FhirDocument"):
         return f"Binary/{making.binaries[entry.number]}"
     if entry.slice == "Patient":
-        who = next(iter(making.whose.values()), None)
-        return f"Patient/{who.record}" if who else "Patient"
+        return f"Patient/{making.whose[entry.number].record}"
     return f"{entry.resource['resourceType']}/{making.draft.items[entry.number].id}"
 
 
@@ -169,8 +167,12 @@ def _document_row(making: Making, item: Item) -> Doc:
         made["content"][0]["attachment"] |= {"hash": hash_, "size": size}
     if item.binary is not None:
         made["content"][0]["attachment"]["url"] = f"{making.base}/{_local(making, item.binary)}"
+    if item.away is not None:
+        made = pointed(made, item.away, making.base)
     row = _row(making, item.id, 1, made, making.whose.get(item.entry.number))
     row["links"] = 0
+    if item.away is not None and item.away.proxied:
+        row |= {"binary": item.away.id, "away": kept(made, item.away)}
     if item.binary is not None:
         row["binary"] = making.binaries[item.binary.number]
     if item.unclassified:
@@ -207,15 +209,30 @@ def _list_row(making: Making, item: Item) -> Doc:
                 if identifier_kind(i) != "entryUUID" or item.entry_uuid
             ),
         ]
+    members = [_target(making, link) for link in item.links] if folder else []
+    more = _joining(making, members) if folder else [d.id for d in making.draft.added]
+    if more:
+        joined = [{"item": {"reference": f"DocumentReference/{id_}"}} for id_ in more]
+        made["entry"] = [*(made.get("entry") or ()), *joined]
     row = _row(making, item.id, version, made, making.whose.get(item.entry.number))
     row["kind"] = "folder" if folder else "submissionset"
     row["unique"] = item.unique_id
     if item.entry.method == "PUT" and not item.unique_id:
         row["unique"] = making.known.lists[item.id]["unique"]
     if folder:
-        row["members"] = [_target(making, link) for link in item.links]
+        row["members"] = [*members, *more]
     row["ix"] = indexed.listed(made, making.base)
     return row
+
+
+def _joining(making: Making, members: Sequence[str]) -> list[str]:
+    """What joins a Folder of this submission because it replaces one of its members."""
+    return [
+        item.id
+        for item in making.draft.documents
+        if item.id not in members
+        and any(ln.code == "replaces" and ln.id in members for ln in item.links)
+    ]
 
 
 def _superseded(making: Making) -> tuple[list[Change], list[Change]]:
@@ -310,6 +327,13 @@ def _registered(making: Making, answer: bytes) -> list[Doc]:
     return [row for name, row in made.items() if name not in making.known.registered]
 
 
+_NOT_FED = Issue(
+    PARTIAL,
+    "The Patient was recognised and not changed; a source feeds its people by ITI-104.",
+    severity="information",
+)
+
+
 def _answer(making: Making, versions: Mapping[str, int]) -> bytes:
     """One entry per request entry, in its order (MHD 2:3.65.4.2)."""
     entries = [_response(making, e, versions) for e in making.draft.parts.entries]
@@ -323,9 +347,11 @@ def _response(making: Making, entry: Entry, versions: Mapping[str, int]) -> Doc:
         local, version = f"DocumentReference/{entry.target}", versions[entry.target]
         said["status"] = "200 OK"
     elif entry.slice == "Patient":
-        return {
-            "response": {"status": "200 OK", "location": f"{making.base}/{_local(making, entry)}"}
-        }
+        location = f"{making.base}/{_local(making, entry)}"
+        answer: Doc = {"status": "200 OK", "location": location}
+        if entry.method != "GET":
+            answer["outcome"] = outcome([_NOT_FED])
+        return {"response": answer}
     else:
         local = _local(making, entry)
         version = versions.get(local.partition("/")[2], 1)

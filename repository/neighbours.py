@@ -6,14 +6,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import datetime
+from typing import Any, Protocol
 
 from chassis.call import Caller
 from chassis.far import Far
 from governance.permit import Permit
+
+
+class Elsewhere(Protocol):
+    """Where a document is kept that is not in the vault; `Away` is one."""
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        ...
+
+    @property
+    def organisation(self) -> str:
+        """Whose it is there."""
+        ...
+
+    @property
+    def media(self) -> str:
+        """Its media type."""
+        ...
+
+    @property
+    def sha1(self) -> str:
+        """Its SHA-1 in hex; "" when it is made on demand."""
+        ...
+
+    @property
+    def size(self) -> int | None:
+        """Its size; None when it is made on demand."""
+        ...
+
+    @property
+    def at(self) -> datetime:
+        """When it was registered."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """`Elsewhere`, as it came over HTTP."""
+
+    url: str
+    organisation: str
+    media: str
+    sha1: str
+    size: int | None
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +72,7 @@ class Cited:
     subject: str
     labels: tuple[tuple[str, str], ...] = ()
     current: bool = True
+    away: Away | None = None
 
 
 class Citation(Protocol):
@@ -43,6 +91,11 @@ class Citation(Protocol):
     @property
     def labels(self) -> Sequence[tuple[str, str]]:
         """Security labels."""
+        ...
+
+    @property
+    def away(self) -> Elsewhere | None:
+        """Where the document is kept, when it is not held here."""
         ...
 
 
@@ -88,4 +141,17 @@ class FarRegistry:
         if found is None:
             return None
         labels = tuple((str(system), str(code)) for system, code in found["labels"])
-        return Cited(str(found["id"]), str(found["subject"]), labels, bool(found["current"]))
+        return Cited(
+            str(found["id"]),
+            str(found["subject"]),
+            labels,
+            bool(found["current"]),
+            _away(found.get("away")),
+        )
+
+
+def _away(said: Mapping[str, Any] | None) -> Away | None:
+    if said is None:
+        return None
+    at = datetime.fromisoformat(said["at"])
+    return Away(said["url"], said["organisation"], said["media"], said["sha1"], said["size"], at)

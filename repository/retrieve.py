@@ -14,6 +14,7 @@ from chassis.call import Answer, Call
 from chassis.caller import challenge
 from governance.permit import Denied, Permit, grant
 from repository.forms import Form, file_name, form, in_base64, safe_type, wrapped
+from repository.locator import Locator
 from repository.neighbours import Citation, Registry
 from repository.ranges import span, unchanged
 from repository.vault import Held, Vault
@@ -36,8 +37,10 @@ _GUARDED = {
 }
 
 
-def retrieve(vault: Vault, registry: Registry) -> Callable[[Call], Awaitable[Answer]]:
-    """The story of ITI-68 over this vault."""
+def retrieve(
+    vault: Vault, registry: Registry, locator: Locator
+) -> Callable[[Call], Awaitable[Answer]]:
+    """The story of ITI-68 over this vault; the locator fetches what is kept outside."""
 
     async def handle(call: Call) -> Answer:
         permit = _reach(call)
@@ -45,11 +48,16 @@ def retrieve(vault: Vault, registry: Registry) -> Callable[[Call], Awaitable[Ans
         held, citation = await asyncio.gather(
             vault.find(binary_id), registry.document_of(binary_id, permit, call.caller)
         )
+        if citation is not None and citation.away is not None:
+            _account(call, binary_id, citation)
+            return await locator.retrieve(
+                call, binary_id, citation, citation.away, asked=_format(call), guarded=_GUARDED
+            )
         if held is None or citation is None:
             raise Refused(
                 Issue(NOT_FOUND, "There is no such document, or none that this token reaches.")
             )
-        _account(call, held, citation)
+        _account(call, held.binary_id, citation)
         made = form(call.headers.get("accept", ""), _format(call), held.content_type)
         if made == "raw":
             return await _bytes(call, vault, held, citation)
@@ -68,8 +76,8 @@ def _reach(call: Call) -> Permit:
     return permit
 
 
-def _account(call: Call, held: Held, citation: Citation) -> None:
-    call.account.data.append(f"Binary/{held.binary_id}")
+def _account(call: Call, binary_id: str, citation: Citation) -> None:
+    call.account.data.append(f"Binary/{binary_id}")
     if citation.subject:
         call.account.patients.append(citation.subject)
     call.account.labels.extend(citation.labels)

@@ -143,6 +143,14 @@ ITI_68 = rest(
     "R", "read", ("data", "patient"), iti=("ITI-68", "Retrieve Document"),
     profile=_MHD + "RetrieveDocument.Audit.Responder", data_role="3", see="MHD 2:3.68.5.1",
 )  # fmt: skip
+ITI_105 = rest(
+    "C", "create", ("data", "patient"), iti=("ITI-105", "Simplified Publish"),
+    profile=_MHD + "SimplifiedPublish.Audit.Recipient", see="MHD 2:3.105.5.1",
+)  # fmt: skip
+ITI_106 = rest(
+    "C", "create", ("data", "patient"), iti=("ITI-106", "Generate Metadata"),
+    profile=_MHD + "GenerateMetadata.Audit.Recipient", see="MHD 2:3.106.5.1",
+)  # fmt: skip
 _DEMOGRAPHICS = ("ITI-78", "Mobile Patient Demographics Query")
 ITI_78 = rest(
     "E", "search-type", ("query", "patient"), iti=_DEMOGRAPHICS,
@@ -228,7 +236,7 @@ SEARCH = rest("E", "search-type", ("query",))
 PATTERNS: Mapping[str, AuditPattern] = {
     "ITI-20": ITI_20, "ITI-65": ITI_65, "ITI-66": ITI_66, "ITI-66 read": ITI_66_READ,
     "ITI-67": ITI_67, "ITI-67 read": ITI_67_READ, "ITI-68": ITI_68, "ITI-71": ITI_71,
-    "ITI-119": ITI_119, "ITI-78": ITI_78,
+    "ITI-105": ITI_105, "ITI-106": ITI_106, "ITI-119": ITI_119, "ITI-78": ITI_78,
     "ITI-78 read": ITI_78_READ, "ITI-81": ITI_81, "ITI-81 read": ITI_81_READ,
     "ITI-83": ITI_83, "ITI-102": ITI_102, "ITI-104 create": ITI_104_CREATE,
     "ITI-104 update": ITI_104_UPDATE, "ITI-104 delete": ITI_104_DELETE, "create": CREATE,
@@ -326,6 +334,11 @@ class Touched(Protocol):
     @property
     def submission(self) -> str:
         """The reference of the SubmissionSet of an ITI-65."""
+        ...
+
+    @property
+    def holder(self) -> tuple[str, str] | None:
+        """The organisation outside that a document was fetched from: (code, origin)."""
         ...
 
     @property
@@ -513,6 +526,8 @@ def _build(
     if caller.purpose:
         made["purposeOfEvent"] = [_concept(vocabulary.purposes, caller.purpose)]
     made["agent"] = _agents(pattern, caller, request, vocabulary)
+    if account.holder is not None:  # a list of its own: agents are shared between events
+        made["agent"] = [*made["agent"], _holder(account.holder, vocabulary)]
     made["source"] = {
         "observer": observer(request.server),
         "type": [_coding((SOURCE_TYPE, "4", "Application Server"))],
@@ -660,6 +675,20 @@ def _parties(
             }
         )
     return made
+
+
+def _holder(holder: tuple[str, str], vocabulary: Vocabulary) -> dict[str, Any]:
+    """The other end of a retrieval on a caller's behalf: who keeps the document, and where."""
+    code, origin = holder
+    return {
+        "type": {"coding": [_coding(_ROLES["custodian"])]},
+        "who": {
+            "type": "Organization",
+            "identifier": _identifier(vocabulary.organisations, code),
+        },
+        "requestor": False,
+        "network": {"address": origin, "type": "5"},
+    }
 
 
 def _user(action: str, token: bool, caller: _Bearer, vocabulary: Vocabulary) -> dict[str, Any]:

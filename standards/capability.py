@@ -52,6 +52,7 @@ ACTORS: tuple[Actor, ...] = (
     Actor(f"{_MHD}.DocumentRecipient", "MHD", ("ITI-65",), mhd.MINIMAL_BUNDLE),
     Actor(f"{_MHD}.DocumentRecipient.Comprehensive", "MHD", ("ITI-65",), mhd.COMPREHENSIVE_BUNDLE),
     Actor(f"{_MHD}.DocumentRecipient.UnContained", "MHD", ("ITI-65",), mhd.UNCONTAINED_BUNDLE),
+    Actor(f"{_MHD}.DocumentRecipient.Fdoc", "MHD", ("ITI-65",)),
     Actor(f"{_MHD}.DocumentRecipient.Simplified", "MHD", ("ITI-65", "ITI-105")),
     Actor(f"{_MHD}.DocumentRecipient.Generate", "MHD", ("ITI-65", "ITI-106")),
     Actor(f"{_MHD}.DocumentResponder", "MHD", ("ITI-66", "ITI-67", "ITI-68")),

@@ -26,6 +26,7 @@ IDENTIFIER_TYPES = f"{IG}/CodeSystem/IHE.MHD.MHDIdentifierType"
 DESIGNATION_TYPE = f"{PROFILES}ihe-designationType"
 SOURCE_ID = f"{PROFILES}ihe-sourceId"
 INTENDED_RECIPIENT = f"{PROFILES}ihe-intendedRecipient"
+AUTHOR_ORG = f"{PROFILES}ihe-authorOrg"
 HOME_COMMUNITY = f"{PROFILES}ihe-HomeCommunityId"
 URI = "urn:ietf:rfc:3986"
 
@@ -169,6 +170,9 @@ LIST_PARAMETERS: tuple[SearchParameter, ...] = (
           chain_of="source"),
     _list("source.family", "string", "source.resolve().family", "Start of the author's family name",
           chain_of="source"),
+    _parameter("List", "source", "reference", "source",
+               "The author by reference: a full URL, or source:identifier=system|value",
+               modifiers=("identifier",), definition=f"{_CORE}List-source"),
     _list("sourceId", "token", f"extension('{SOURCE_ID}').value", "The system that submitted it",
           definition=f"{IG}/SearchParameter/List-SourceId"),
     _list("targetCommunityIdList", "uri", f"extension('{HOME_COMMUNITY}').value", _COMMUNITY[0],
@@ -297,7 +301,8 @@ def _versions(of: Transaction) -> Transaction:
         routes=(("GET", f"/{of.resource}/{{id}}/_history"),),
         audit=balp.rest("R", "history-instance", ("data", "patient")),
         see="FHIR R4 http.html#history",
-        parameters=("_count",),
+        parameters=("_at", "_since", "_count", "status"),
+        words="Its versions, newest first. _at: those that stood at that time; _since: those made since.",
     )
 
 
@@ -313,8 +318,31 @@ READ_PROVENANCE = Transaction(
     see="MHDS 1:50.4.1 (patient merge), FHIR R4 provenance.html",
     words="Why versions were made that nobody submitted. Found by `_revinclude=Provenance:target`.",
 )
+
+
+def _versions_of_person(of: Transaction) -> Transaction:
+    return replace(
+        of,
+        code="history",
+        name=f"Read the versions of a person's {of.resource}s",
+        interaction="history-type",
+        routes=(("GET", f"/{of.resource}/_history"),),
+        scope=Needs("s", of.resource, (of.code,)),  # SMART 2: s covers the history of a type
+        audit=balp.rest("E", "history-type", ("query", "patient")),
+        see="FHIR R4 http.html#history",
+        parameters=(
+            "patient", "patient.identifier", "patient:identifier", "status", "_at", "_since", "_count",
+            "_cursor",
+        ),
+        words="Needs patient or patient.identifier. What was current in March: status=current and "
+        "_at=2026-03.",
+    )  # fmt: skip
+
+
 LIST_VERSION, DOCUMENT_VERSION = _version(READ_LIST), _version(READ_DOCUMENT)
 LIST_HISTORY, DOCUMENT_HISTORY = _versions(READ_LIST), _versions(READ_DOCUMENT)
+LISTS_HISTORY = _versions_of_person(READ_LIST)
+DOCUMENTS_HISTORY = _versions_of_person(READ_DOCUMENT)
 
 
 def _door(path: str, name: str, words: str) -> Transaction:
@@ -345,5 +373,5 @@ DOCUMENT_OF = _door(
 
 TRANSACTIONS: tuple[Transaction, ...] = (
     ITI_65, ITI_66, ITI_67, READ_LIST, READ_DOCUMENT, READ_PROVENANCE, LIST_VERSION, DOCUMENT_VERSION,
-    LIST_HISTORY, DOCUMENT_HISTORY, REFERENCED, DOCUMENT_OF,
+    LIST_HISTORY, DOCUMENT_HISTORY, LISTS_HISTORY, DOCUMENTS_HISTORY, REFERENCED, DOCUMENT_OF,
 )  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from standards.lens import at, first, text
@@ -15,7 +15,9 @@ from standards.mhd import COMPREHENSIVE_BUNDLE, LIST_TYPES, MINIMAL_BUNDLE, UNCO
 from standards.mhd_rules import Level
 from standards.outcome import NOT_SUPPORTED, PROFILE, REQUIRED, VALUE, Issue
 
-Slice = Literal["SubmissionSet", "DocumentReference", "Patch", "Binary", "Folder", "Patient"]
+Slice = Literal[
+    "SubmissionSet", "DocumentReference", "Patch", "Binary", "FhirDocument", "Folder", "Patient"
+]
 LEVELS: Mapping[str, Level] = {
     MINIMAL_BUNDLE: Level.MINIMAL,
     UNCONTAINED_BUNDLE: Level.UNCONTAINED,
@@ -26,7 +28,7 @@ LEVELS: Mapping[str, Level] = {
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One entry: its number, its slice, and what it carries. `target` is the id in a PATCH or PUT
-    URL, or the whole URL of a Patient entry."""
+    URL, or the whole URL of a Patient entry; `seen` is the version in the ifMatch of a Folder."""
 
     number: int
     slice: Slice
@@ -34,6 +36,7 @@ class Entry:
     method: str
     target: str
     resource: Mapping[str, Any]
+    seen: int | None = None
 
     @property
     def where(self) -> str:
@@ -57,25 +60,30 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One slice: resource type, List code, and the method and URL its entries must have."""
+    """One slice: resource type, List code, and the method and URL its entries must have; `said` is how
+    the URL is told to people."""
 
     slice: Slice
     resource: str
     method: str
     url: str
     code: str = ""
+    said: str = ""
 
 
 _ID = r"[A-Za-z0-9\-.]{1,64}"
+_WHICH = rf"(Patient/{_ID}|Patient\?.+)"
 SLICES: tuple[_Row, ...] = (
     _Row("SubmissionSet", "List", "POST", "List", "submissionset"),
     _Row("DocumentReference", "DocumentReference", "POST", "DocumentReference"),
-    _Row("Patch", "Parameters", "PATCH", f"DocumentReference/({_ID})"),
+    _Row("Patch", "Parameters", "PATCH", f"DocumentReference/({_ID})", said="DocumentReference/id"),
     _Row("Binary", "Binary", "POST", "Binary"),
+    _Row("FhirDocument", "Bundle", "POST", "Bundle"),
     _Row("Folder", "List", "POST", "List", "folder"),
-    _Row("Folder", "List", "PUT", f"List/({_ID})", "folder"),
-    _Row("Patient", "Patient", "(?:POST|PUT)", r"(Patient(?:[/?].*)?)"),
-    _Row("Patient", "", "GET", r"(Patient[/?].+)"),
+    _Row("Folder", "List", "PUT", f"List/({_ID})", "folder", "List/id"),
+    _Row("Patient", "Patient", "POST", "(Patient)", said="Patient"),
+    _Row("Patient", "Patient", "PUT", _WHICH, said="Patient/id"),
+    _Row("Patient", "", "GET", _WHICH, said="Patient/id"),
 )
 
 
@@ -87,11 +95,12 @@ def read(bundle: Mapping[str, Any]) -> Parts:
     entries: list[Entry] = []
     for number, raw in enumerate(bundle.get("entry") or ()):
         found = _entry(number, raw)
+        seen, wrong = _conditions(number, raw)
+        issues += wrong
         if isinstance(found, Entry):
-            entries.append(found)
+            entries.append(replace(found, seen=seen) if seen is not None else found)
         else:
             issues.append(found)
-        issues += _conditions(number, raw)
     by_url: dict[str, Entry] = {}
     for entry in entries:
         if entry.full_url and entry.full_url in by_url:
@@ -103,6 +112,8 @@ def read(bundle: Mapping[str, Any]) -> Parts:
     issues += _counts(parts)
     for entry in parts.of("Patch"):
         issues += _patch(entry)
+    for entry in parts.of("FhirDocument"):
+        issues += _fhir_document(entry)
     return Parts(level, parts.entries, tuple(issues), by_url)
 
 
@@ -126,9 +137,6 @@ def _entry(number: int, raw: Mapping[str, Any]) -> Entry | Issue:
     resource = raw.get("resource") or {}
     method, url = text(raw, "request.method"), text(raw, "request.url")
     kind, where = str(resource.get("resourceType", "")), f"Bundle.entry[{number}]"
-    if kind == "Bundle":
-        words = "A FHIR document as a Bundle is not taken here; send it as a Binary."
-        return Issue(NOT_SUPPORTED, words, f"{where}.resource", xds="FHIRDocumentNotSupported")
     code = _list_code(resource) if kind == "List" else ""
     near = [r for r in SLICES if r.resource == kind and (not r.code or r.code == code)]
     for row in near:
@@ -137,7 +145,7 @@ def _entry(number: int, raw: Mapping[str, Any]) -> Entry | Issue:
             target = found[1] if found.groups() else ""
             return Entry(number, row.slice, text(raw, "fullUrl"), method, target, resource)
     if near:
-        takes = " or ".join(f"{r.method} {r.url.split('(')[0]}" for r in near)
+        takes = " or ".join(f"{r.method} {r.said or r.url}" for r in near)
         words = (
             f"{method or 'No method'} {url} is not taken for a {near[0].slice}; it takes {takes}."
         )
@@ -147,20 +155,54 @@ def _entry(number: int, raw: Mapping[str, Any]) -> Entry | Issue:
         return Issue(VALUE, words, f"{where}.resource.code")
     words = (
         f"A submission holds no {kind or 'entry without a resource'}; it holds a SubmissionSet, "
-        "DocumentReferences, Binaries, Folders, PATCH Parameters and at most one Patient."
+        "DocumentReferences, Binaries, FHIR documents, Folders, PATCH Parameters and at most one Patient."
     )
     return Issue(PROFILE, words, f"{where}.resource" if kind else where)
 
 
 _CONDITIONS = ("ifNoneExist", "ifMatch", "ifNoneMatch", "ifModifiedSince")
+_VERSION = re.compile(r'(?:W/)?"([1-9][0-9]{0,8})"')
 
 
-def _conditions(number: int, raw: Mapping[str, Any]) -> Iterator[Issue]:
-    """ITI-65 has no conditional entries, and a condition that is not kept may not be passed over."""
+def _conditions(number: int, raw: Mapping[str, Any]) -> tuple[int | None, list[Issue]]:
+    """A condition that is not kept may not be passed over. The one that is kept: the PUT of a Folder may
+    say by ifMatch which version it saw, which it must to take a member away."""
+    issues, seen = [], None
+    folder = text(raw, "request.method") == "PUT" and first(raw, "resource.resourceType") == "List"
     for name in _CONDITIONS:
-        if first(raw, f"request.{name}") is not None:
-            words = f"{name} is not taken; an entry of a submission has no conditions."
-            yield Issue(NOT_SUPPORTED, words, f"Bundle.entry[{number}].request.{name}")
+        said = first(raw, f"request.{name}")
+        if said is None:
+            continue
+        place = f"Bundle.entry[{number}].request.{name}"
+        if name == "ifMatch" and folder:
+            found = _VERSION.fullmatch(str(said))
+            if found is None:
+                issues.append(Issue(VALUE, 'ifMatch is the ETag of a version, as W/"3".', place))
+            else:
+                seen = int(found[1])
+            continue
+        words = f"{name} is not taken here; only the PUT of a Folder has a condition, ifMatch."
+        issues.append(Issue(NOT_SUPPORTED, words, place))
+    return seen, issues
+
+
+def _fhir_document(entry: Entry) -> Iterator[Issue]:
+    """R4 documents.html: a Bundle of type document that begins with its Composition (bdl-9, -10, -11)."""
+    held, where = entry.resource, entry.where
+    if held.get("type") != "document":
+        words = "A Bundle inside a submission is a FHIR document: its type is document."
+        yield Issue(VALUE, words, f"{where}.type", xds="FHIRDocumentNotSupported")
+        return
+    if not (text(held, "identifier.system") and text(held, "identifier.value")):
+        words = "A FHIR document has an identifier with system and value (bdl-9)."
+        yield Issue(REQUIRED, words, f"{where}.identifier")
+    if not held.get("timestamp"):
+        words = "A FHIR document has the time it was put together (bdl-10)."
+        yield Issue(REQUIRED, words, f"{where}.timestamp")
+    entries = held.get("entry") or [{}]
+    if text(entries[0], "resource.resourceType") != "Composition":
+        words = "The first entry of a FHIR document is its Composition (bdl-11)."
+        yield Issue(PROFILE, words, f"{where}.entry[0].resource")
 
 
 def _list_code(resource: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Literal
 
 ParameterType = Literal["token", "reference", "string", "date", "uri", "composite", "special"]
 Interaction = Literal[
-    "read", "vread", "history-instance", "search-type", "create", "update", "patch", "delete",
+    "read", "vread", "history-instance", "history-type", "search-type", "create", "update", "patch", "delete",
     "operation", "transaction", "capabilities", "internal",
 ]  # fmt: skip
 Body = Literal["none", "resource", "bundle", "parameters", "json", "raw"]
@@ -130,7 +130,8 @@ class Transaction:
     origin (`surface="internal"`, what far neighbours call). `invalid` is the one status for every
     refused body where testers expect one. `takes` are the types a body may be, where it is not only
     the one that `body` implies. `media` are further answers that can be asked for beside FHIR, as
-    (`_format`, media type).
+    (`_format`, media type). `documents` are the paths of the base64 values that are taken off the
+    body while it streams; a `bundle` has those of its Binaries.
     """
 
     code: str
@@ -156,5 +157,6 @@ class Transaction:
     profiles: tuple[str, ...] = ()
     invalid: int | None = None
     surface: Literal["fhir", "internal"] = "fhir"
+    documents: tuple[str, ...] = ()
     max_body: int = 16 * 1024 * 1024
     words: str = ""

@@ -278,6 +278,25 @@ async def test_only_a_binary_keeps_its_token() -> None:
     assert content(by_token(attachments)[parsed["entry"][3]["resource"]["data"]]) == b"ABC"
 
 
+async def test_a_row_may_say_where_else_a_body_carries_documents() -> None:
+    inside = {
+        "resourceType": "Bundle",
+        "entry": [{"resource": {"resourceType": "Binary", "data": b64(b"kept")}}],
+    }
+    binary = {"resourceType": "Binary", "data": b64(b"taken")}
+    body = {"resourceType": "Parameters", "parameter": [{"resource": binary}, {"resource": inside}]}
+    raw, attachments = await read(dumps(body))
+    said = parse_json(raw)
+    settle(said, attachments, places=("Parameters.parameter.resource.data",))
+    assert content(by_token(attachments)[said["parameter"][0]["resource"]["data"]]) == b"taken"
+    assert said["parameter"][1]["resource"] == inside
+    body = {"resourceType": "DocumentReference", "content": [{"attachment": {"data": "A=B"}}]}
+    raw, attachments = await read(dumps(body))
+    with pytest.raises(Refused) as refusal:
+        settle(parse_json(raw), attachments, places=("DocumentReference.content.attachment.data",))
+    assert refusal.value.issues[0].where == "DocumentReference.content[0].attachment.data"
+
+
 async def test_a_binary_whose_data_was_not_taken_off_is_refused() -> None:
     with pytest.raises(Refused, match="value"):
         settle({"resourceType": "Binary", "data": "QUJD"}, ())

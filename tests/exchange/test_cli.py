@@ -164,6 +164,7 @@ def test_the_environment_is_checked_like_flags(run: Run, monkeypatch: pytest.Mon
         (("serve", "auth", "--service-key", "absent.jwk"), "service-auth"),
         (("serve", "together", "--affinity", "atlantis"), "--affinity"),
         (("demo", "--affinity", "atlantis"), "--affinity"),
+        (("serve", "--retrieval-credentials", "absent.json"), "--retrieval-credentials"),
     ],
 )
 def test_what_every_worker_would_stumble_over_is_said_before_anything_starts(

@@ -17,7 +17,7 @@ from tests.running import Exchange
 SEARCHES = [r for r in ROWS if r.search]
 NEEDED = {
     "DocumentReference": {"patient": "Patient/x", "status": "current"},
-    "List": {"patient": "Patient/x", "status": "current", "code": "folder"},
+    "List": {"patient": "Patient/x", "status": "current", "code": "submissionset"},
     "AuditEvent": {"date": "ge2026-01-01"},
     "Patient": {},
     "Subscription": {"status": "active"},

@@ -13,6 +13,7 @@ from lxml import etree
 from pix import explaining
 from pix.explaining import Explained, Line
 from pix.matching import Comparison, Field, Veto
+from pix.model import load
 from pix.waterfall import drawn
 from tests.pix.test_explain import ADELINA, BEATRIX, MOVED, an_explanation, laid, whole
 
@@ -57,7 +58,9 @@ def test_nothing_is_said_by_colour_alone() -> None:
     strokes = {re.search(rf"\.{k}\{{[^}}]*\}}", style)[0].partition("{")[2] for k in "jrf"}  # type: ignore[index]  # as above
     assert len(strokes) == 3
     said = texts(picture)
-    for name in ("join: +10.0", "ask people: +2.0", "leave: +4.0", "Veto"):
+    limits = load().thresholds
+    named = {"join": limits.join, "ask people": limits.review, "leave": limits.fracture}
+    for name in (*(f"{n}: {explaining.number(v)}" for n, v in named.items()), "Veto"):
         assert name in said
     negative = len(picture.findall(f".//{SVG}rect[@class='n']"))
     assert negative == sum(f.points < 0 for f in laid(ADELINA, BEATRIX).fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from copy import deepcopy
 from pathlib import Path
 
@@ -122,6 +123,42 @@ async def test_a_uniqueid_may_occur_again_over_the_same_bytes_only(
     assert "XDSDuplicateUniqueIdInRegistry" in (await publish(source, taken)).text
 
 
+async def test_a_submission_built_again_under_new_fullurls_is_the_same(
+    source: httpx.AsyncClient,
+) -> None:
+    person = await a_patient(source)
+    bundle = a_bundle(a_document(person))
+    again = json.dumps(bundle)
+    for number, held in enumerate(bundle["entry"]):
+        again = again.replace(
+            held["fullUrl"], f"urn:uuid:5f0a7b0e-5555-4000-8000-00000000000{number}"
+        )
+    first, second = await publish(source, bundle), await publish(source, json.loads(again))
+    assert locations(first) == locations(second)
+    assert len(await current(source, person)) == 1
+
+
+async def test_of_racing_submissions_under_one_uniqueid_exactly_one_wins(
+    source: httpx.AsyncClient,
+) -> None:
+    """A SubmissionSet's name is never reusable; a document's only over the same bytes."""
+    person = await a_patient(source)
+    for shared in ("set", "document"):
+        name = unique()
+        racing = []
+        for n in range(6):
+            master = {"masterIdentifier": name} if shared == "document" else {}
+            bundle = a_bundle(a_document(person, content=b"version %d" % n, **master))
+            if shared == "set":
+                bundle["entry"][0]["resource"]["identifier"] = [name]
+            racing.append(bundle)
+        answers = await asyncio.gather(*(publish(source, b) for b in racing))
+        assert sorted(a.status_code for a in answers) == [200, 400, 400, 400, 400, 400]
+        words = "XDSDuplicateUniqueId" if shared == "set" else "XDSNonIdenticalHash"
+        assert all(words in a.text for a in answers if a.status_code == 400)
+    assert len(await current(source, person)) == 2
+
+
 async def test_an_entryuuid_in_use_is_refused(source: httpx.AsyncClient, person: str) -> None:
     made = locations(await publish(source, a_bundle(a_document(person))))[1].split("/")[1]
     uuid = {"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{made}", "use": "official"}
@@ -157,6 +194,85 @@ async def test_a_subject_may_be_named_by_identifier_absolute_url_or_patient_entr
     assert locations(answer)[-1] == person
     found = await current(source, person)
     assert [f["subject"]["reference"] for f in found] == [person] * 3
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
+async def test_the_patient_entry_may_be_a_get_a_post_or_a_put(
+    source: httpx.AsyncClient, method: str
+) -> None:
+    identifier = [{"system": NHS, "value": nhs_number(1_234 + len(method) * 77 + ord(method[1]))}]
+    person = await a_patient(source, identifier=identifier)
+    query = f"Patient?identifier={NHS}|{identifier[0]['value']}"
+    resource = {"resourceType": "Patient", "identifier": identifier}
+    patient = entry(
+        method, {"GET": query, "POST": "Patient", "PUT": person}[method], resource,
+        "urn:uuid:5f0a7b0e-2222-4000-8000-000000000002",
+    )  # fmt: skip
+    if method == "GET":
+        patient.pop("resource")
+    answer = await publish(source, a_bundle(a_document(patient["fullUrl"]), extra=(patient,)))
+    assert locations(answer)[-1] == person
+    said = answer.json()["entry"][-1]["response"]
+    assert said["status"] == "200 OK"
+    told = [i["severity"] for i in said.get("outcome", {}).get("issue", ())]
+    assert told == ([] if method == "GET" else ["information"])
+    assert [f["subject"]["reference"] for f in await current(source, person)] == [person]
+
+
+async def test_the_patient_entry_is_the_subject(source: httpx.AsyncClient, person: str) -> None:
+    other = await a_patient(source)
+    unknown = {
+        "resourceType": "Patient",
+        "identifier": [{"system": NHS, "value": "9999999999"}],
+    }
+    for patient, code in (
+        (entry("PUT", other, {"resourceType": "Patient"}), "XDSPatientIdDoesNotMatch"),
+        (entry("POST", "Patient", unknown), "XDSUnknownPatientId"),
+        (entry("POST", "Patient", {"resourceType": "Patient"}), "XDSUnknownPatientId"),
+    ):
+        answer = await publish(source, a_bundle(a_document(person), extra=(patient,)))
+        assert answer.status_code == 400
+        assert code in answer.text
+        assert answer.json()["issue"][0]["expression"] == ["Bundle.entry[3]"]
+
+
+async def test_uncontained_people_are_lasting_and_those_who_are_here_are_active(
+    source: httpx.AsyncClient, person: str
+) -> None:
+    def made(**changes: object) -> dict:
+        document = a_document(person, contained=None, author=None, **changes)
+        document["context"]["sourcePatientInfo"] = {"reference": person}
+        return a_bundle(document, level="UnContained.Comprehensive")
+
+    elsewhere = [{"reference": "https://directory.example/fhir/Practitioner/1"}]
+    numbered = [{"identifier": {"system": "https://fhir.hl7.org.uk/Id/gmc-number", "value": "1"}}]
+    for author in (elsewhere, numbered):
+        bundle = made()
+        bundle["entry"][1]["resource"]["author"] = author
+        assert (await publish(source, bundle)).status_code == 200
+    for place, value, where in (
+        ("author", [{"display": "Dr Who"}], "author[0]"),
+        ("author", [{"reference": "https://directory.example/fhir/Location/1"}], "author[0]"),
+        ("author", [{"reference": "Patient/nobody"}], "author[0].reference"),
+        ("authenticator", {"reference": "Practitioner/1"}, "authenticator.reference"),
+    ):
+        bundle = made()
+        bundle["entry"][1]["resource"][place] = value
+        answer = await publish(source, bundle)
+        assert answer.status_code == 400, answer.text
+        said = [i["expression"][0] for i in answer.json()["issue"]]
+        assert said == [f"Bundle.entry[1].resource.{where}"]
+
+
+async def test_what_context_related_names_here_must_be_here(
+    source: httpx.AsyncClient, person: str
+) -> None:
+    made = locations(await publish(source, a_bundle(a_document(person))))[1]
+    for reference, status in ((made, 200), ("DocumentReference/nothing", 400)):
+        document = a_document(person)
+        document["context"]["related"] = [{"reference": reference}]
+        answer = await publish(source, a_bundle(document))
+        assert answer.status_code == status, answer.text
 
 
 async def test_documents_on_demand_delayed_and_held_elsewhere_need_no_binary(
@@ -271,6 +387,41 @@ async def test_a_folder_only_gains_members(source: httpx.AsyncClient) -> None:
     assert refused.status_code == 400
     history = (await source.get(f"{made[-1]}/_history")).json()
     assert [e["resource"]["meta"]["versionId"] for e in history["entry"]] == ["2", "1"]
+
+
+async def test_a_folder_loses_a_member_to_who_has_seen_it(source: httpx.AsyncClient) -> None:
+    person = await a_patient(source)
+    made = locations(await publish(source, a_bundle(a_document(person), a_document(person))))
+    first, second = made[1], made[3]
+    folder = a_folder(person, members=(first, second))
+    where = locations(await publish(source, a_bundle(folders=(folder,))))[1]
+    shrunk = (await source.get(where)).json()
+    shrunk["entry"].pop(0)
+
+    async def put(condition: str | None) -> httpx.Response:
+        bundle = a_bundle(folders=(shrunk,), also=(where,))
+        bundle["entry"][0]["resource"]["entry"] = [{"item": {"reference": where}}]
+        if condition:
+            bundle["entry"][1]["request"]["ifMatch"] = condition
+        return await publish(source, bundle)
+
+    for condition, status, place in (
+        (None, 400, "resource.entry"),
+        ('W/"7"', 412, "request.ifMatch"),
+        ("seven", 400, "request.ifMatch"),
+    ):
+        refused = await put(condition)
+        assert refused.status_code == status, refused.text
+        assert refused.json()["issue"][0]["expression"] == [f"Bundle.entry[1].{place}"]
+    answer = await put('W/"1"')
+    assert answer.json()["entry"][1]["response"]["etag"] == 'W/"2"', answer.text
+    now = (await source.get(where)).json()
+    assert [e["item"]["reference"] for e in now["entry"]] == [second]
+    before = (await source.get(f"{where}/_history/1")).json()
+    assert [e["item"]["reference"] for e in before["entry"]] == [first, second]
+    assert (await put('W/"1"')).status_code == 412
+    racing = await asyncio.gather(*(put('W/"2"') for _ in range(4)))
+    assert sorted(a.status_code for a in racing) == [200, 412, 412, 412]
 
 
 async def test_lenient_codes_are_stored_for_their_submitter_only(

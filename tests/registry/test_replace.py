@@ -8,12 +8,14 @@ import httpx
 import pytest
 
 from tests.makers_mhd import (
+    NHS,
     a_bundle,
     a_document,
     a_folder,
     a_patch,
     a_patient,
     locations,
+    nhs_number,
     publish,
     related,
 )
@@ -94,6 +96,65 @@ async def test_other_relations_leave_their_target_current(
     assert "XDSRegistryDeprecatedDocumentError" in refused.text
 
 
+async def test_what_transforms_and_replaces_takes_the_place_of_the_old(
+    source: httpx.AsyncClient,
+) -> None:
+    person = await a_patient(source)
+    (old,) = await published(source, a_document(person))
+    (addendum,) = await published(source, a_document(person, **related("appends", old)))
+    both = {"relatesTo": [related(c, old)["relatesTo"][0] for c in ("replaces", "transforms")]}
+    (new,) = await published(source, a_document(person, **both))
+    said = [await status(source, d) for d in (old, addendum, new)]
+    assert said == ["superseded", "superseded", "current"]
+    assert len((await source.get(new)).json()["relatesTo"]) == 2
+    await published(source, a_document(person, **related("appends", new)))
+
+
+async def test_a_transformation_takes_no_addendum(source: httpx.AsyncClient) -> None:
+    person = await a_patient(source)
+    (old,) = await published(source, a_document(person))
+    (form,) = await published(source, a_document(person, **related("transforms", old)))
+    refused = await publish(source, a_bundle(a_document(person, **related("appends", form))))
+    assert refused.status_code == 400
+    assert refused.json()["issue"][0]["expression"] == [
+        "Bundle.entry[1].resource.relatesTo[0].target"
+    ]
+    url = "urn:uuid:5f0a7b0e-4444-4000-8000-000000000003"
+    inside = a_bundle(
+        {**a_document(person, **related("transforms", old)), "_url": url},
+        a_document(person, **related("appends", url)),
+    )
+    assert (await publish(source, inside)).status_code == 400
+    await published(source, a_document(person, **related("replaces", form)))
+    assert await status(source, old) == "current"
+
+
+@pytest.mark.parametrize("code", ["appends", "transforms", "signs"])
+async def test_nothing_is_related_to_what_the_same_submission_replaces(
+    source: httpx.AsyncClient, code: str
+) -> None:
+    person = await a_patient(source)
+    (old,) = await published(source, a_document(person))
+    bundle = a_bundle(
+        a_document(person, **related("replaces", old)), a_document(person, **related(code, old))
+    )
+    refused = await publish(source, bundle)
+    assert refused.status_code == 400
+    assert "XDSRegistryDeprecatedDocumentError" in refused.text
+    assert await status(source, old) == "current"
+
+
+async def test_a_folder_made_with_a_replacement_holds_both(source: httpx.AsyncClient) -> None:
+    person = await a_patient(source)
+    (old,) = await published(source, a_document(person))
+    bundle = a_bundle(
+        a_document(person, **related("replaces", old)), folders=(a_folder(person, members=(old,)),)
+    )
+    made = locations(await publish(source, bundle))
+    folder = (await source.get(made[-1])).json()
+    assert [e["item"]["reference"] for e in folder["entry"]] == [old, made[1]]
+
+
 async def test_documents_of_one_submission_may_be_related(source: httpx.AsyncClient) -> None:
     person = await a_patient(source)
     url, other = (f"urn:uuid:5f0a7b0e-4444-4000-8000-00000000000{n}" for n in (1, 2))
@@ -131,6 +192,28 @@ async def test_a_document_of_another_patient_cannot_be_replaced(source: httpx.As
     refused = await publish(source, a_bundle(a_document(person, **related("replaces", old))))
     assert "XDSPatientIdDoesNotMatch" in refused.text
     assert await status(source, old) == "current"
+
+
+async def test_after_a_merge_the_documents_of_both_numbers_belong_together(
+    source: httpx.AsyncClient,
+) -> None:
+    """Of the same patient is what the identity manager says now, not what was written then."""
+    number, survivor = nhs_number(887_111), nhs_number(887_222)
+    before = await a_patient(source, identifier=[{"system": NHS, "value": number}])
+    after = await a_patient(source, identifier=[{"system": NHS, "value": survivor}])
+    (old,) = await published(source, a_document(before))
+    made = await publish(source, a_bundle(folders=(a_folder(before, members=(old,)),)))
+    folder = locations(made)[1]
+    apart = await publish(source, a_bundle(a_document(after, **related("replaces", old))))
+    assert "XDSPatientIdDoesNotMatch" in apart.text
+    link = [{"other": {"identifier": {"system": NHS, "value": survivor}}, "type": "replaced-by"}]
+    await a_patient(source, identifier=[{"system": NHS, "value": number}], active=False, link=link)
+    (new,) = await published(source, a_document(after, **related("replaces", old)))
+    assert [await status(source, d) for d in (old, new)] == ["superseded", "current"]
+    held = (await source.get(folder)).json()
+    assert [e["item"]["reference"] for e in held["entry"]] == [old, new]
+    versions = await source.get("/DocumentReference/_history", params={"patient": after})
+    assert versions.json()["total"] == 3
 
 
 async def test_of_racing_replacements_exactly_one_wins(source: httpx.AsyncClient) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest_asyncio
 
+from affinity.pack import load
 from chassis.call import Caller, Service
 from chassis.mongo import Mongo
 from chassis.onion import create
@@ -24,6 +25,7 @@ from tests.repository.shelf import Shelf, some
 from tests.running import serving
 
 ORIGIN = "http://repository.test"
+PACK = load("greater_manchester")
 
 
 class ByToken:
@@ -83,7 +85,7 @@ async def alone(mongo: Mongo, tmp_path_factory: Any) -> AsyncIterator[Alone]:
 
     @asynccontextmanager
     async def opening() -> AsyncIterator[tuple[list[Service], Rider]]:
-        async with open_service(settings, mongo, registry=shelf) as service:
+        async with open_service(settings, mongo, PACK, registry=shelf, audit=notebook) as service:
             assert isinstance(service.near, Vault)
             vaults.append(service.near)
             await service.ready()

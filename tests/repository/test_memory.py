@@ -22,7 +22,7 @@ from chassis.spool import read_body
 from repository.app import open_service
 from repository.neighbours import Cited
 from standards.mhd_retrieve import TRANSACTIONS
-from tests.repository.conftest import ByToken, Notebook
+from tests.repository.conftest import PACK, ByToken, Notebook
 from tests.repository.shelf import Shelf
 from tests.running import serving
 
@@ -77,7 +77,7 @@ async def main():
     shelf, vaults = Shelf(), []
     @asynccontextmanager
     async def opening():
-        async with open_service(settings, mongo, registry=shelf) as service:
+        async with open_service(settings, mongo, PACK, registry=shelf, audit=Notebook()) as service:
             vaults.append(service.near)
             yield [service], Rider(settings, ByToken(), Notebook())
     async with serving(create(opening, TRANSACTIONS)) as app:

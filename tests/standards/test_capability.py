@@ -81,7 +81,7 @@ def test_it_plays_mhd_as_far_as_its_rows_go() -> None:
     claimed = {c for c in STATEMENT["instantiates"] if c.startswith(MHD)}
     always = {
         "DocumentRecipient", "DocumentRecipient.Comprehensive", "DocumentRecipient.UnContained",
-        "DocumentResponder", "DocumentResponder.Target",
+        "DocumentRecipient.Fdoc", "DocumentResponder", "DocumentResponder.Target",
     }  # fmt: skip
     codes = {r.code for r in ROWS}
     if "ITI-105" in codes:
