@@ -44,6 +44,10 @@ class Settings(BaseSettings):
     affinity: str = _f(
         "greater_manchester", "Affinity pack: a folder name under affinity/ or a path"
     )
+    home_community: str = _f(
+        "",
+        "This community's id (urn:oid:…), as targetCommunityIdList of ITI-66 and ITI-67 names it",
+    )
     max_body: int = _f(
         16 * 1024 * 1024, "Largest request body in bytes, document bytes not counted"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from standards import (
     atna,
     capability,
+    definitions,
     iua,
     mhd,
     mhd_publish,
@@ -27,4 +28,5 @@ ROWS: tuple[Transaction, ...] = (
     *atna.TRANSACTIONS,
     *iua.TRANSACTIONS,
     capability.METADATA,
+    *definitions.TRANSACTIONS,
 )

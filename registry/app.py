@@ -6,6 +6,7 @@
     ITI-66, ITI-67  find.py      indexed.py says what resources are found by
     read, vread     read.py
     history         versions.py
+    after a merge   subjects.py
     neighbours      near.py      what the repository asks; neighbours.py: whom the registry asks
 
 Store: documents.py.
@@ -30,6 +31,7 @@ from registry.provide import Provide
 from registry.read import Read
 from registry.simplified import Simplified
 from registry.single import Single
+from registry.subjects import Subjects
 from registry.versions import Versions
 from standards import mhd, mhd_publish
 
@@ -45,11 +47,12 @@ async def open_service(
     """
     store = await Documents.opened(mongo)
     near = Neighbour(store)
-    find, read = Find(store, people), Read(store)
+    find, read = Find(store, people, settings.home_community), Read(store)
     provide = Provide(settings, pack, store, people, vault)
     single = Single(provide, store, pack)
     versions = Versions(store, people, read)
-    async with Forwarder(mongo, DATABASE, audit):
+    subjects = Subjects(store, people, audit, settings.fhir_base)
+    async with Forwarder(mongo, DATABASE, audit), subjects:
         yield Service(
             "registry",
             (
@@ -60,6 +63,7 @@ async def open_service(
                 Route(mhd.ITI_67, find),
                 Route(mhd.READ_LIST, read.now),
                 Route(mhd.READ_DOCUMENT, read.now),
+                Route(mhd.READ_PROVENANCE, read.provenance),
                 Route(mhd.LIST_VERSION, read.version),
                 Route(mhd.DOCUMENT_VERSION, read.version),
                 Route(mhd.LIST_HISTORY, versions.of_one),

@@ -277,4 +277,6 @@ async def test_a_body_is_not_read_before_the_caller_may_send_it(exchange: Exchan
 
 def test_only_the_capability_statement_is_public() -> None:
     public = [r for r in ROWS if r.surface == "fhir" and isinstance(r.scope, Public)]
-    assert [r.interaction for r in public] == ["capabilities"]
+    kinds = [(r.interaction, r.resource) for r in public]
+    definitions = [("read", "OperationDefinition"), ("read", "SearchParameter")]
+    assert kinds == [("capabilities", ""), *definitions], "what it is, and what that names"
