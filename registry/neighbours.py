@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import quote
 
 from chassis.far import Far
 
@@ -88,8 +89,8 @@ class Kept(Protocol):
 class Vault(Protocol):
     """The document repository, as the registry sees it."""
 
-    async def deposit(self, content_type: str, content: Content) -> Kept:
-        """Hold these bytes under a new id, until `keep` or `release`."""
+    async def deposit(self, content_type: str, content: Content, owner: str = "") -> Kept:
+        """Hold these bytes of `owner` under a new id, until `keep` or `release`."""
         ...
 
     async def keep(self, documents: Mapping[str, str]) -> None:
@@ -146,7 +147,7 @@ class FarVault:
     def __init__(self, far: Far) -> None:
         self._far = far
 
-    async def deposit(self, content_type: str, content: Content) -> FarKept:
+    async def deposit(self, content_type: str, content: Content, owner: str = "") -> FarKept:
         """As `Vault.deposit`; `Refused(BUSY)` when it does not answer."""
         headers = {
             "Content-Type": "application/octet-stream",
@@ -154,6 +155,7 @@ class FarVault:
             "X-Document-Size": str(content.size),
             "X-Document-SHA1": content.sha1.hex(),
             "X-Document-SHA256": content.sha256.hex(),
+            "X-Document-Owner": quote(owner),
         }
         said = await self._far.stream("/internal/repository/deposit", headers, content.open())
         return FarKept(said["id"])

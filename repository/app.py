@@ -10,6 +10,7 @@ from chassis.call import Route, Service
 from chassis.mongo import Mongo
 from chassis.settings import Settings
 from repository import doors
+from repository.custody import master_keys
 from repository.neighbours import Registry
 from repository.retrieve import retrieve
 from repository.sweep import sweep_for_ever
@@ -26,7 +27,14 @@ async def open_service(
     `registry` says which documents exist and whom they may be shown to. `Service.near` is the `Vault`
     (`deposit`, `keep`, `release`), which the registry asks in turn.
     """
-    vault = await Vault.opened(mongo)
+    async with master_keys(settings, mongo) as masters:
+        vault = await Vault.opened(mongo, masters)
+        async with _opened(settings, vault, registry) as service:
+            yield service
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, vault: Vault, registry: Registry) -> AsyncIterator[Service]:
     spool = settings.data / "spool"
     routes = (
         Route(RETRIEVE, retrieve(vault, registry)),
@@ -36,7 +44,7 @@ async def open_service(
     )
     sweeping = asyncio.create_task(sweep_for_ever(vault, registry), name="repository sweep")
     try:
-        yield Service("repository", routes, vault, mongo.ping)
+        yield Service("repository", routes, vault, vault.mongo.ping)
     finally:
         sweeping.cancel()
         with suppress(asyncio.CancelledError):

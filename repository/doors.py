@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from hashlib import sha1, sha256
 from pathlib import Path
+from urllib.parse import unquote
 
 from chassis.attachment import Attachment, Spool
 from chassis.call import Answer, Call, Handler, dumps
@@ -18,6 +19,7 @@ from standards.outcome import BYTES_DIFFER, STRUCTURE, Issue, Refused
 TYPE, SIZE, SHA1, SHA256 = (
     "x-document-type", "x-document-size", "x-document-sha1", "x-document-sha256",
 )  # fmt: skip
+OWNER = "x-document-owner"  # percent-encoded; "" when the registry says none
 
 
 def deposit(vault: Vault, folder: Path) -> Handler:
@@ -33,7 +35,8 @@ def deposit(vault: Vault, folder: Path) -> Handler:
             if (str(content.size), content.sha1.hex(), content.sha256.hex()) != claimed:
                 words = "The document's bytes are not the ones that were announced."
                 raise Refused(Issue(BYTES_DIFFER, words))
-            kept = await vault.deposit(call.headers[TYPE], content)
+            owner = unquote(call.headers.get(OWNER, ""))
+            kept = await vault.deposit(call.headers[TYPE], content, owner)
         finally:
             content.close()
         return _said(

@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from pymongo.asynchronous.client_session import AsyncClientSession
-
 from chassis import telemetry
 from chassis.mongo import Doc
 from repository.neighbours import Registry
@@ -79,49 +77,15 @@ async def _remove_released(vault: Vault, now: datetime, due: datetime) -> int:
     after = ""
     while True:
         where = {"due": {"$exists": True}, "state": "released", "_id": {"$gt": after}}
-        batch = await vault.deposits.many(where, {"digest": 1}, sort=[("_id", 1)], limit=BATCH)
+        batch = await vault.deposits.many(
+            where, {"blob": 1, "digest": 1}, sort=[("_id", 1)], limit=BATCH
+        )
         if not batch:
             return gone
         for deposit in batch:
-            await _remove_blob(vault, deposit["digest"], now, due)
+            await vault.remove(deposit.get("blob") or deposit["digest"], now, due)
             gone += await vault.deposits.delete({"_id": deposit["_id"], "state": "released"})
         after = batch[-1]["_id"]
-
-
-async def _remove_blob(vault: Vault, digest: str, now: datetime, due: datetime) -> None:
-    """Delete a blob unless a deposit needs it: mark, then look, then delete what is still marked.
-
-    A deposit is written before its blob is looked for. Whoever looks after the mark was made removes
-    the mark; whoever looked before it is seen by the look that follows the mark.
-    """
-    needed = {"digest": digest, "state": {"$ne": "released"}}
-    if await vault.deposits.count(needed, limit=1):
-        return
-    unclaimed = [{"dying": {"$exists": False}}, {"dying": {"$lte": due}}]  # or left by a dead sweep
-    blob = await vault.blobs.one({"_id": digest, "$or": unclaimed}, {"data": 0})
-    if blob is None:
-        return
-    was = {"dying": blob["dying"]} if "dying" in blob else {"dying": {"$exists": False}}
-    if not await vault.blobs.update({"_id": digest, **was}, {"$set": {"dying": now}}):
-        return
-    marked = {"_id": digest, "dying": now}
-    if await vault.deposits.count(needed, limit=1):
-        await vault.blobs.update(marked, {"$unset": {"dying": ""}})
-        return
-    upload = blob.get("upload")
-    if upload is None:
-        await vault.blobs.delete(marked)
-        return
-
-    async def disown(session: AsyncClientSession) -> bool:
-        if not await vault.blobs.delete(marked, session=session):
-            return False
-        note: Doc = {"_id": upload, "digest": digest, "at": now, "dead": True}
-        await vault.uploads.insert(note, session)
-        return True
-
-    if await vault.mongo.transaction(disown):
-        await vault.discard(upload)
 
 
 async def _give_up(vault: Vault, upload: Doc, due: datetime) -> None:
@@ -129,4 +93,4 @@ async def _give_up(vault: Vault, upload: Doc, due: datetime) -> None:
     if upload["dead"] or await vault.uploads.update(
         {"_id": upload["_id"], "at": {"$lt": due}}, {"$set": {"dead": True}}
     ):
-        await vault.discard(upload["_id"])
+        await vault.contents.discard(upload["_id"])

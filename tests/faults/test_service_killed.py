@@ -27,6 +27,7 @@ from registry.near import Neighbour
 from repository.sweep import sweep
 from repository.vault import Vault
 from tests.makers_mhd import a_bundle, a_document, a_patient, locations, publish
+from tests.repository.shelf import RING
 from tests.running import Exchange
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
@@ -115,7 +116,7 @@ async def test_the_same_submission_succeeds_and_no_orphan_survives_the_sweep(
                 assert await deposits.count({}) == 60 + left
 
                 registry = Neighbour(await Documents.opened(mongo))
-                vault = await Vault.opened(mongo)
+                vault = await Vault.opened(mongo, RING)
                 for _ in range(2):  # what one sweep releases goes with the next
                     await sweep(vault, registry, datetime.now(UTC), grace=timedelta(seconds=-5))
                 assert await deposits.count({}) == 60

@@ -8,6 +8,7 @@ from typing import Any
 from chassis.attachment import Attachment
 from chassis.call import Caller
 from governance.permit import Permit
+from repository.keys import KeyRing
 from repository.neighbours import Cited
 
 
@@ -35,6 +36,8 @@ class Shelf:
 
 
 some = Attachment.of
+RING = KeyRing({"test": bytes(range(32))}, "test")
+"""Master keys for tests that open a vault of their own."""
 
 
 async def all_of(pieces: Any) -> bytes:
