@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from affinity import domains as domains_
+from affinity import retention as retention_
 from affinity import visibility
 from affinity.domains import Domain, Register, Tier
+from affinity.retention import RetentionClass
 from affinity.visibility import Opening
 
 __all__ = ["NHS_NUMBER", "Domain", "Pack", "PackError", "Tier", "ValueSet", "load"]
@@ -85,6 +87,8 @@ class Pack:
     value_sets: Mapping[str, ValueSet]
     register: Register
     openings: tuple[Opening, ...] = ()
+    retention: Mapping[str, RetentionClass] = field(default_factory=dict)
+    hold_grounds: Mapping[str, str] = field(default_factory=dict)
     constants: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -143,6 +147,8 @@ def _load(folder: Path) -> Pack:
         value_sets={v.name: v for v in _value_sets(folder, space, constants)},
         register=register,
         openings=_openings(folder, space, register, roles, purposes),
+        retention=_retention(folder, space, types.values()),
+        hold_grounds={r["code"]: r["title"] for r in _rows(folder, "hold_grounds", space)},
         constants=constants,
     )
 
@@ -194,6 +200,24 @@ def _openings(
         raise PackError(f"{fault}.") from fault
     except KeyError as fault:
         raise PackError(f"identifier_visibility.csv lacks the column {fault}.") from fault
+
+
+def _retention(
+    folder: Path, space: str, types: Iterable[DocumentType]
+) -> Mapping[str, RetentionClass]:
+    try:
+        made = retention_.read(_rows(folder, "retention_classes", space))
+    except ValueError as fault:
+        raise PackError(f"{fault}.") from fault
+    except KeyError as fault:
+        raise PackError(f"retention_classes.csv lacks the column {fault}.") from fault
+    for kind in types:
+        if kind.retention not in made:
+            raise PackError(
+                f"document_types.csv: {kind.code} is kept as {kind.retention!r}, which is no class of"
+                " retention_classes.csv."
+            )
+    return made
 
 
 def _document_type(row: Mapping[str, str]) -> DocumentType:

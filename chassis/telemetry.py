@@ -50,10 +50,14 @@ UNDELIVERED = LogEvent(
     "THL030", "warning", "endpoint did not take a message", ("subscription", "failures")
 )
 GIVEN_UP = LogEvent("THL031", "error", "subscription is in error", ("subscription", "failures"))
+QUARANTINED = LogEvent(
+    "THL040", "warning", "a document was kept in quarantine; operators list it", ("service",)
+)
 
 EVENTS: tuple[LogEvent, ...] = (
     REQUEST, FAULT, UNAVAILABLE, AUDIT_FAILED, STARTED, STOPPED, SWEPT, FORWARDED, BACKGROUND,
     NEIGHBOUR, ROTATED, CHAIN, ANCHORED, UNDELIVERED, GIVEN_UP,
+    QUARANTINED,
 )  # fmt: skip
 
 REQUESTS = Counter("throughline_requests", "Requests served", ("transaction", "status"))

@@ -103,7 +103,11 @@ async def opened(
         elif service == "repository":
             opened_service = await stack.enter_async_context(
                 repository.app.open_service(
-                    settings, mongo, registry=FarRegistry(far.at(settings.registry_url))
+                    settings,
+                    mongo,
+                    pack,
+                    registry=FarRegistry(far.at(settings.registry_url)),
+                    audit=writer,
                 )
             )
         if identify is None:

@@ -74,7 +74,9 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Sequence[Service], R
             )
         )
         vault = await stack.enter_async_context(
-            repository.app.open_service(settings, mongo, registry=documents.near)
+            repository.app.open_service(
+                settings, mongo, pack, registry=documents.near, audit=writer
+            )
         )
         shelves.open(vault.near)
         rider = Rider(settings, tokens.near.verifier, writer, words)

@@ -43,6 +43,7 @@ from pix.sight import Sights
 from pix.sources import Sources
 from pix.subscriptions import Subscriptions
 from standards import pdqm, pixm, pmir
+from standards.records import LIVED
 from standards.rows import Transaction
 
 ROWS: tuple[Transaction, ...] = (
@@ -125,6 +126,7 @@ async def open_service(
                 Route(pmir.ITI_94_SEARCH, subscriptions.search),
                 Route(pixm.WHO, near.answer_who),
                 Route(pixm.SOURCE, near.answer_source),
+                Route(LIVED, near.answer_lived),
             ),
             near=near,
             ready=mongo.ping,

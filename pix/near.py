@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from chassis.body import parse_json
 from chassis.call import Answer, Call, dumps
 from pix.crossreference import CrossReference
 from pix.people import People
 from pix.sources import Sources
 from standards import pixm
 from standards.outcome import INVALID, Issue, Refused
+from standards.records import LIVED
 
 Asked = tuple[str, ...]
 """`("id", patient_id)` or `("identifier", system, value)`."""
@@ -45,6 +47,11 @@ class Neighbour:
         once = list(dict.fromkeys(asked))
         found = await asyncio.gather(*map(self._one, once))
         return {one: who for one, who in zip(once, found, strict=True) if who is not None}
+
+    async def lived(self, records: Sequence[str]) -> Mapping[str, tuple[str, str]]:
+        """Birth date and date of death that each of these records says, "" where it says none."""
+        rows = await self.people.records.many({"_id": {"$in": list(records)}}, {"b": 1})
+        return {r["_id"]: _lived(parse_json(bytes(r["b"]))) for r in rows}
 
     async def assign(self, system: str, client: str) -> None:
         """Make a client the Source of a domain."""
@@ -91,6 +98,14 @@ class Neighbour:
         told = [asdict(found[one]) if one in found else None for one in asked]
         return Answer(200, dumps({"who": told}), media="application/json")
 
+    async def answer_lived(self, call: Call) -> Answer:
+        """`lived` over HTTP."""
+        said = (call.resource or {}).get("records")
+        if not isinstance(said, list) or not all(isinstance(one, str) for one in said):
+            raise Refused(Issue(INVALID, LIVED.words, "records"))
+        told = {k: list(v) for k, v in (await self.lived(said)).items()}
+        return Answer(200, dumps({"lived": told}), media="application/json")
+
     async def answer_source(self, call: Call) -> Answer:
         """`assign` over HTTP."""
         said = call.resource or {}
@@ -99,3 +114,7 @@ class Neighbour:
             raise Refused(Issue(INVALID, pixm.SOURCE.words))
         await self.assign(system, client)
         return Answer(200, dumps({"system": system, "client": client}), media="application/json")
+
+
+def _lived(patient: Mapping[str, Any]) -> tuple[str, str]:
+    return str(patient.get("birthDate") or ""), str(patient.get("deceasedDateTime") or "")

@@ -3,7 +3,8 @@
     ITI-65          provide.py   draft.py and submission.py are its thinking, and pure
     ITI-66, ITI-67  find.py      indexed.py says what resources are found by
     read, history   read.py
-    neighbours      near.py      what the repository asks; neighbours.py: whom the registry asks
+    neighbours      near.py, disposal.py   what the repository asks
+                    neighbours.py          whom the registry asks
 
 Store: documents.py.
 """
@@ -18,13 +19,13 @@ from chassis.call import Route, Service
 from chassis.mongo import Mongo
 from chassis.outbox import Forwarder, Writer
 from chassis.settings import Settings
+from registry.disposal import Custodian
 from registry.documents import DATABASE, Documents
 from registry.find import Find
-from registry.near import Neighbour
 from registry.neighbours import People, Vault
 from registry.provide import Provide
 from registry.read import Read
-from standards import mhd
+from standards import mhd, records
 
 
 @asynccontextmanager
@@ -34,10 +35,11 @@ async def open_service(
     """Open the registry. `people` says who a patient is, `vault` holds bytes, `audit` makes
     AuditEvents durable, `pack` says which codes this community shares documents under.
 
-    `Service.near` is `registry.near.Neighbour` (`referenced`, `document_of`), which the repository asks.
+    `Service.near` is `registry.disposal.Custodian` (`referenced`, `document_of`, `aged`, `entomb`), which
+    the repository asks.
     """
     store = await Documents.opened(mongo)
-    near = Neighbour(store)
+    near = Custodian(store, people, settings.fhir_base)
     find, read = Find(store, people), Read(store)
     async with Forwarder(mongo, DATABASE, audit):
         yield Service(
@@ -54,6 +56,8 @@ async def open_service(
                 Route(mhd.DOCUMENT_HISTORY, read.versions),
                 Route(mhd.REFERENCED, near.answer_referenced),
                 Route(mhd.DOCUMENT_OF, near.answer_document_of),
+                Route(records.AGED, near.answer_aged),
+                Route(records.ENTOMB, near.answer_entomb),
             ),
             near=near,
             ready=mongo.ping,

@@ -53,6 +53,10 @@ class People(Protocol):
         """Who each of these is; nobody is left out."""
         ...
 
+    async def lived(self, records: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Birth date and date of death of these records' subjects, "" where it is not known."""
+        ...
+
 
 class Content(Protocol):
     """Bytes with what is claimed of them. `chassis.attachment.Attachment` is one."""
@@ -139,6 +143,11 @@ class FarPeople:
             for question, said in zip(questions, answer["who"], strict=True)
             if said is not None
         }
+
+    async def lived(self, records: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """As `People.lived`; `Refused(BUSY)` when it does not answer."""
+        answer = await self._far.post("/internal/pix/lived", {"records": list(records)})
+        return {str(k): (str(v[0]), str(v[1])) for k, v in answer["lived"].items()}
 
 
 class FarVault:

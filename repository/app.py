@@ -1,4 +1,12 @@
-"""The repository: it keeps documents' bytes and gives them back [ITI-68]. This is its one door."""
+"""The repository: it keeps documents' bytes, gives them back [ITI-68], and destroys them when their time
+is over. This is its one door.
+
+    vault.py      documents by id      contents.py, sealing.py   their bytes, sealed
+    keys.py, kms.py, custody.py        the master keys           rotation.py   new ones
+    intake.py     what is let in       scanning.py                the scanner
+    retention.py (PURE), review.py     whose time is over        holds.py      what forbids destroying
+    disposals.py, certificate.py       destruction by two people    sweep.py   what is finished later
+"""
 
 from __future__ import annotations
 
@@ -6,46 +14,67 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from affinity.pack import Pack
 from chassis.call import Route, Service
 from chassis.mongo import Mongo
+from chassis.outbox import Forwarder, Writer
 from chassis.settings import Settings
 from repository import doors
 from repository.custody import master_keys
+from repository.disposals import Disposals
+from repository.holds import DATABASE, Holds
+from repository.intake import Intake
 from repository.neighbours import Registry
 from repository.retrieve import retrieve
+from repository.review import Review
+from repository.scanning import scanner
 from repository.sweep import sweep_for_ever
 from repository.vault import Vault
+from standards import records
 from standards.mhd_retrieve import DEPOSIT, KEEP, RELEASE, RETRIEVE
 
 
 @asynccontextmanager
 async def open_service(
-    settings: Settings, mongo: Mongo, *, registry: Registry
+    settings: Settings, mongo: Mongo, pack: Pack, *, registry: Registry, audit: Writer
 ) -> AsyncIterator[Service]:
     """Open the repository: collections and indexes made, the sweep at work until it is closed.
 
-    `registry` says which documents exist and whom they may be shown to. `Service.near` is the `Vault`
-    (`deposit`, `keep`, `release`), which the registry asks in turn.
+    `registry` says which documents exist and whom they may be shown to, `pack` how long they are kept,
+    `audit` makes AuditEvents durable. `Service.near` is the `Intake` (`deposit`, `keep`, `release`),
+    which the registry asks in turn. Raises `KeyTroubleError` when the master keys do not fit.
     """
-    async with master_keys(settings, mongo) as masters:
+    async with (
+        master_keys(settings, mongo) as masters,
+        Forwarder(mongo, DATABASE, audit),
+    ):
         vault = await Vault.opened(mongo, masters)
-        async with _opened(settings, vault, registry) as service:
-            yield service
-
-
-@asynccontextmanager
-async def _opened(settings: Settings, vault: Vault, registry: Registry) -> AsyncIterator[Service]:
-    spool = settings.data / "spool"
-    routes = (
-        Route(RETRIEVE, retrieve(vault, registry)),
-        Route(DEPOSIT, doors.deposit(vault, spool)),
-        Route(KEEP, doors.keep(vault)),
-        Route(RELEASE, doors.release(vault)),
-    )
-    sweeping = asyncio.create_task(sweep_for_ever(vault, registry), name="repository sweep")
-    try:
-        yield Service("repository", routes, vault, vault.mongo.ping)
-    finally:
-        sweeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await sweeping
+        intake = Intake(vault, scanner(settings.scanner), settings.scanner_away)
+        holds = await Holds.opened(mongo, pack)
+        disposals = await Disposals.opened(mongo, pack, vault, registry, holds)
+        review = Review(vault, registry, holds, pack)
+        spool = settings.data / "spool"
+        routes = (
+            Route(RETRIEVE, retrieve(vault, registry)),
+            Route(DEPOSIT, doors.deposit(intake, spool)),
+            Route(KEEP, doors.keep(intake)),
+            Route(RELEASE, doors.release(intake)),
+            Route(records.REVIEW.row, review.due),
+            Route(records.QUARANTINE.row, review.quarantine),
+            Route(records.APPROVE.row, disposals.approve),
+            Route(records.DESTROY.row, disposals.destroy),
+            Route(records.RELEASE.row, disposals.release),
+            Route(records.WITHDRAW.row, disposals.withdraw),
+            Route(records.CERTIFICATE.row, disposals.certificate),
+            Route(records.HOLD.row, holds.place),
+            Route(records.END_HOLD.row, holds.end),
+            Route(records.HOLDS.row, holds.list),
+        )
+        tidying = sweep_for_ever(vault, registry, also=(disposals.resume, intake.catch_up))
+        sweeping = asyncio.create_task(tidying, name="repository sweep")
+        try:
+            yield Service("repository", routes, intake, mongo.ping)
+        finally:
+            sweeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await sweeping

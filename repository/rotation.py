@@ -24,7 +24,11 @@ Told = Callable[[int, int], None]
 """Called with how many are done and how many there were."""
 
 
-async def rewrap(contents: Contents, told: Told = lambda done, total: None) -> int:
+def _silent(_done: int, _total: int) -> None:
+    """Nobody wants to know how far it is."""
+
+
+async def rewrap(contents: Contents, told: Told = _silent) -> int:
     """Wrap the data key of every content under the current master key; how many were.
 
     Contents that are stored meanwhile under the old key are done too. Raises `Refused` when a key does
@@ -53,7 +57,7 @@ async def _rewrapped(contents: Contents, blob: Doc) -> int:
     )
 
 
-async def seal_all(contents: Contents, told: Told = lambda done, total: None) -> tuple[int, int]:
+async def seal_all(contents: Contents, told: Told = _silent) -> tuple[int, int]:
     """Seal every content of before encryption: how many were, and how many could not be because they
     are damaged (they stay as they are)."""
     done, damaged, after = 0, 0, ""

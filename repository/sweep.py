@@ -8,6 +8,7 @@ costs what there is to sweep and not what there is to keep.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from chassis import telemetry
@@ -21,15 +22,26 @@ BATCH = 500
 
 
 async def sweep_for_ever(
-    vault: Vault, registry: Registry, *, grace: timedelta = GRACE, every: timedelta = EVERY
+    vault: Vault,
+    registry: Registry,
+    *,
+    also: Sequence[Callable[[], Awaitable[int]]] = (),
+    grace: timedelta = GRACE,
+    every: timedelta = EVERY,
 ) -> None:
-    """Sweep now and again until cancelled; a sweep that fails is made up for by the next."""
+    """Sweep now and again until cancelled; a sweep that fails is made up for by the next.
+
+    `also` is what else is finished later: disposals that were interrupted, documents to be scanned.
+    """
     while True:
         wait = every.total_seconds()
         try:
             gone = await sweep(vault, registry, datetime.now(UTC), grace=grace)
             if gone:
                 telemetry.log(telemetry.SWEPT, service="repository", count=gone)
+            for finish in also:
+                if await finish():
+                    wait = min(5.0, wait)
         except Exception as fault:
             # MongoDB or the registry is away, or worse; what was to be swept keeps until next time.
             telemetry.log(telemetry.BACKGROUND, work="repository sweep", fault=type(fault).__name__)

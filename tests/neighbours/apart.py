@@ -20,7 +20,7 @@ from auth.clients import Client, Clients
 from chassis.mongo import Mongo
 from chassis.settings import Settings
 from exchange.apart import SERVICES, application
-from tests.running import ORIGIN, Exchange, serving
+from tests.running import MASTER_KEY, ORIGIN, Exchange, serving
 
 PATHS = (
     ("/fhir/Patient", "pix"),
@@ -78,6 +78,7 @@ async def apart(
                 public_url=ORIGIN,
                 mongodb=SecretStr(uri),
                 database_prefix=prefix,
+                master_key=SecretStr(MASTER_KEY),
                 data=folder / service,
                 log_level="error",
                 service_key=SecretStr(str(path)),

@@ -11,14 +11,17 @@ from typing import Any
 import httpx
 import pytest_asyncio
 
+from affinity.pack import load
 from chassis.call import Caller, Service
 from chassis.mongo import Mongo
 from chassis.onion import create
 from chassis.service import Rider
 from chassis.settings import Settings
 from repository.app import open_service
+from repository.intake import Intake
 from repository.neighbours import Cited
 from repository.vault import Kept, Vault
+from standards import records
 from standards.mhd_retrieve import TRANSACTIONS
 from tests.repository.shelf import Shelf, some
 from tests.running import serving
@@ -83,11 +86,13 @@ async def alone(mongo: Mongo, tmp_path_factory: Any) -> AsyncIterator[Alone]:
 
     @asynccontextmanager
     async def opening() -> AsyncIterator[tuple[list[Service], Rider]]:
-        async with open_service(settings, mongo, registry=shelf) as service:
-            assert isinstance(service.near, Vault)
-            vaults.append(service.near)
+        async with open_service(
+            settings, mongo, load("greater_manchester"), registry=shelf, audit=notebook
+        ) as service:
+            assert isinstance(service.near, Intake)
+            vaults.append(service.near.vault)
             await service.ready()
             yield [service], Rider(settings, ByToken(), notebook)
 
-    async with serving(create(opening, TRANSACTIONS)) as app:
+    async with serving(create(opening, (*TRANSACTIONS, *records.TRANSACTIONS))) as app:
         yield Alone(vaults[0], shelf, notebook, app)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 
 from chassis.attachment import Attachment
@@ -24,6 +25,16 @@ class Shelf:
     async def referenced(self, binary_ids: Collection[str]) -> frozenset[str]:
         self.asked.extend(binary_ids)
         return frozenset(binary_ids) & self.documents.keys()
+
+    async def aged(
+        self, binaries: Collection[str] = (), documents: Collection[str] = ()
+    ) -> list[Mapping[str, Any]]:
+        return []
+
+    async def entomb(
+        self, documents: Collection[str], disposal: str, ground: str, at_: datetime
+    ) -> int:
+        return 0
 
     async def document_of(self, binary_id: str, permit: Permit, viewer: Caller) -> Cited | None:
         found = self.documents.get(binary_id)

@@ -125,7 +125,9 @@ async def test_keys_are_rotated_in_the_service_and_then_wrapped_anew_here(mongo:
         assert not await keys.knows("vault:v1")
 
 
-async def test_a_service_that_is_away_for_a_moment_is_asked_again_and_one_that_stays_away_is_busy() -> None:
+async def test_a_service_that_is_away_for_a_moment_is_asked_again_and_one_that_stays_away_is_busy() -> (
+    None
+):
     server = Transit(down=2)
     async with transit(server) as keys:
         wrapped = await keys.wrap(b"k" * 32, "a")
