@@ -39,7 +39,7 @@ _RTF = _s("an RTF text", rb"\s*\{\\rtf")
 _ZIP = _s("a ZIP archive", rb"PK(?:\x03\x04|\x05\x06|\x07\x08)")
 _OLE = _s("an old Office document", rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
 _XML = _s("XML", rb"\s*<")
-_JSON = _s("JSON", rb"\s*[\[{]")
+_JSON = _s("JSON", rb"\s*(?:\[|\{\s*(?:[\"}]|$))")
 _HTML = _s("HTML", rb"\s*<")
 _MIME = _s("MIME parts", rb"(?:[!-9;-~]+:[^\n]*\n|[ \t][^\n]*\n|\s)*--")
 # What is never a document here, whatever it is called.
@@ -48,9 +48,12 @@ _PROGRAMS: Sequence[Signature] = (
     _s("a Linux program", rb"\x7fELF"),
     _s("a Mac program", rb"\xcf\xfa\xed\xfe|\xca\xfe\xba\xbe"),
 )
+_NO_TEXT: Sequence[Signature] = (
+    _PNG, _GIF, _JPEG, _DICOM, _OLE, _ZIP, _MP4, _s("a PDF", rb"%PDF-"),
+    _s("a gzip archive", rb"\x1f\x8b"),
+)  # fmt: skip
 _BINARY: Sequence[Signature] = (
-    _PNG, _GIF, _JPEG, _DICOM, _OLE, _ZIP, _MP4, _s("a PDF", rb"%PDF-"), _s("a RTF text", rb"\{\\rtf"),
-    _s("a gzip archive", rb"\x1f\x8b"), _TIFF,
+    *_NO_TEXT, _s("an RTF text", rb"\{\\rtf"), _TIFF,
 )  # fmt: skip
 
 TYPES: Mapping[str, Sequence[Signature]] = {
@@ -81,7 +84,9 @@ def mismatch(content_type: str, head: bytes, *, whole: bool) -> str:
         return ""
     kind = content_type.partition(";")[0].strip().lower()
     program = _found(_PROGRAMS, head)
-    if program and not (kind in TEXTS and _text(head, content_type, whole=whole)):
+    if program and not (
+        head.startswith(b"MZ") and kind in TEXTS and _text(head, content_type, whole=whole)
+    ):
         return f"The document is {program}; programs are not shared here."
     if kind in TYPES:
         return "" if _found(TYPES[kind], head) else _words(kind, head)
@@ -112,7 +117,7 @@ def _text(head: bytes, content_type: str, *, whole: bool) -> bool:
         said = _decoded(head, content_type, whole=whole)
     except UnicodeDecodeError:
         return False
-    return "\x00" not in said and not _found(_BINARY[:7], head)
+    return "\x00" not in said and not _found(_NO_TEXT, head)
 
 
 def _decoded(head: bytes, content_type: str, *, whole: bool = False) -> str:

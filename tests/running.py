@@ -21,7 +21,9 @@ from chassis.mongo import Mongo
 from chassis.settings import Settings
 
 ORIGIN = "http://exchange.test"
-MASTER_KEY = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="  # the one of tests/repository/shelf.py
+MASTER_KEY = (
+    "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="  # the one of tests/repository/shelf.py
+)
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 

@@ -95,7 +95,10 @@ async def test_the_same_submission_succeeds_and_no_orphan_survives_the_sweep(
                 person = await a_patient(client)
                 bytes_of = random.Random(1)
                 bundle = a_bundle(
-                    *(a_document(person, content=bytes_of.randbytes(15_000).hex().encode()) for _ in range(60))
+                    *(
+                        a_document(person, content=bytes_of.randbytes(15_000).hex().encode())
+                        for _ in range(60)
+                    )
                 )
                 submitting = asyncio.create_task(publish(client, bundle))
                 while await deposits.count({}) < 5:

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest_asyncio
+from pydantic import SecretStr
 
 from affinity.pack import load
 from chassis.call import Caller, Service
@@ -24,7 +25,7 @@ from repository.vault import Kept, Vault
 from standards import records
 from standards.mhd_retrieve import TRANSACTIONS
 from tests.repository.shelf import Shelf, some
-from tests.running import serving
+from tests.running import MASTER_KEY, serving
 
 ORIGIN = "http://repository.test"
 
@@ -79,7 +80,10 @@ class Alone:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def alone(mongo: Mongo, tmp_path_factory: Any) -> AsyncIterator[Alone]:
     settings = Settings(
-        public_url=ORIGIN, data=Path(tmp_path_factory.mktemp("data")), log_level="error"
+        master_key=SecretStr(MASTER_KEY),
+        public_url=ORIGIN,
+        data=Path(tmp_path_factory.mktemp("data")),
+        log_level="error",
     )
     shelf, notebook = Shelf(), Notebook()
     vaults: list[Vault] = []
