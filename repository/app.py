@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from affinity.pack import Pack
 from chassis.call import Route, Service
@@ -28,7 +28,7 @@ from repository.neighbours import Registry
 from repository.retrieve import retrieve
 from repository.review import Review
 from repository.scanning import scanner
-from repository.sweep import sweep_for_ever
+from repository.sweep import finish_for_ever, sweep_for_ever
 from repository.vault import Vault
 from standards import records
 from standards.mhd_retrieve import DEPOSIT, KEEP, RELEASE, RETRIEVE
@@ -70,11 +70,17 @@ async def open_service(
             Route(records.END_HOLD.row, holds.end),
             Route(records.HOLDS.row, holds.list),
         )
-        tidying = sweep_for_ever(vault, registry, also=(disposals.resume, intake.catch_up))
-        sweeping = asyncio.create_task(tidying, name="repository sweep")
+        works = {
+            "repository disposals": disposals.resume,
+            "repository scanning": intake.catch_up,
+        }
+        background = [
+            asyncio.create_task(sweep_for_ever(vault, registry), name="repository sweep"),
+            asyncio.create_task(finish_for_ever(works), name="repository finish"),
+        ]
         try:
             yield Service("repository", routes, intake, mongo.ping)
         finally:
-            sweeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeping
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)

@@ -8,7 +8,7 @@ costs what there is to sweep and not what there is to keep.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from chassis import telemetry
@@ -18,33 +18,42 @@ from repository.vault import Vault
 
 GRACE = timedelta(hours=1)  # far longer than any submission takes from its bytes to its commit
 EVERY = timedelta(minutes=10)
+SOON = timedelta(seconds=15)
 BATCH = 500
 
 
 async def sweep_for_ever(
-    vault: Vault,
-    registry: Registry,
-    *,
-    also: Sequence[Callable[[], Awaitable[int]]] = (),
-    grace: timedelta = GRACE,
-    every: timedelta = EVERY,
+    vault: Vault, registry: Registry, *, grace: timedelta = GRACE, every: timedelta = EVERY
 ) -> None:
-    """Sweep now and again until cancelled; a sweep that fails is made up for by the next.
+    """Sweep now and again until cancelled; a sweep that fails is made up for by the next."""
 
-    `also` is what else is finished later: disposals that were interrupted, documents to be scanned.
-    """
+    async def once() -> int:
+        gone = await sweep(vault, registry, datetime.now(UTC), grace=grace)
+        if gone:
+            telemetry.log(telemetry.SWEPT, service="repository", count=gone)
+        return gone
+
+    await _for_ever("repository sweep", once, every.total_seconds())
+
+
+async def finish_for_ever(
+    works: Mapping[str, Callable[[], Awaitable[int]]], *, every: timedelta = SOON
+) -> None:
+    """Finish what others began, now and again until cancelled: disposals that a process left or that a
+    neighbour was away for, documents that are to be scanned."""
+    await asyncio.gather(
+        *(_for_ever(name, work, every.total_seconds()) for name, work in works.items())
+    )
+
+
+async def _for_ever(work: str, once: Callable[[], Awaitable[int]], pause: float) -> None:
     while True:
-        wait = every.total_seconds()
+        wait = pause
         try:
-            gone = await sweep(vault, registry, datetime.now(UTC), grace=grace)
-            if gone:
-                telemetry.log(telemetry.SWEPT, service="repository", count=gone)
-            for finish in also:
-                if await finish():
-                    wait = min(5.0, wait)
+            await once()
         except Exception as fault:
-            # MongoDB or the registry is away, or worse; what was to be swept keeps until next time.
-            telemetry.log(telemetry.BACKGROUND, work="repository sweep", fault=type(fault).__name__)
+            # MongoDB or a neighbour is away, or worse; what is to be done keeps until next time.
+            telemetry.log(telemetry.BACKGROUND, work=work, fault=type(fault).__name__)
             wait = min(30.0, wait)
         await asyncio.sleep(wait)
 
