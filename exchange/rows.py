@@ -13,6 +13,7 @@ from standards import (
     pdqm,
     pixm,
     pmir,
+    records,
     stewardship,
 )
 from standards.rows import Transaction
@@ -21,6 +22,7 @@ ROWS: tuple[Transaction, ...] = (
     *mhd.TRANSACTIONS,
     *mhd_publish.TRANSACTIONS,
     *mhd_retrieve.TRANSACTIONS,
+    *records.TRANSACTIONS,
     *pixm.TRANSACTIONS,
     *pdqm.TRANSACTIONS,
     *pmir.TRANSACTIONS,

@@ -55,6 +55,7 @@ from pix.sources import Sources
 from pix.steward import Stewarding
 from pix.subscriptions import Subscriptions
 from standards import balp, pdqm, pixm, pmir, stewardship
+from standards.records import LIVED
 from standards.rows import Transaction
 
 ROWS: tuple[Transaction, ...] = (
@@ -154,6 +155,7 @@ async def open_service(
                 Route(pixm.PATIENTS, near.answer_patients),
                 Route(pixm.HAPPENED, near.answer_happened),
                 Route(pixm.SOURCE, near.answer_source),
+                Route(LIVED, near.answer_lived),
             ),
             near=near,
             ready=mongo.ping,

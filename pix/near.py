@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from chassis import search
+from chassis.body import parse_json
 from chassis.call import Answer, Call, Caller, dumps
 from chassis.mongo import Filter
 from governance.identifiers import Sight
@@ -22,6 +23,7 @@ from pix.people import People
 from pix.sources import Sources
 from standards import pdqm, pixm
 from standards.outcome import INVALID, Issue, Refused
+from standards.records import LIVED
 
 Asked = tuple[str, ...]
 """`("id", patient_id)` or `("identifier", system, value)`."""
@@ -77,6 +79,11 @@ class Neighbour:
         fields = {"record": 1}
         rows = await self.people.events.many(where, fields, sort=[("_id", 1)], limit=1_000)
         return [(str(row["_id"]), str(row["record"])) for row in rows]
+
+    async def lived(self, records: Sequence[str]) -> Mapping[str, tuple[str, str]]:
+        """Birth date and date of death that each of these records says, "" where it says none."""
+        rows = await self.people.records.many({"_id": {"$in": list(records)}}, {"b": 1})
+        return {r["_id"]: _lived(parse_json(bytes(r["b"]))) for r in rows}
 
     async def assign(self, system: str, client: str) -> None:
         """Make a client the Source of a domain."""
@@ -159,6 +166,14 @@ class Neighbour:
         told = {"happened": [list(one) for one in await self.happened(since)]}
         return Answer(200, dumps(told), media="application/json")
 
+    async def answer_lived(self, call: Call) -> Answer:
+        """`lived` over HTTP."""
+        said = (call.resource or {}).get("records")
+        if not isinstance(said, list) or not all(isinstance(one, str) for one in said):
+            raise Refused(Issue(INVALID, LIVED.words, "records"))
+        told = {k: list(v) for k, v in (await self.lived(said)).items()}
+        return Answer(200, dumps({"lived": told}), media="application/json")
+
     async def answer_source(self, call: Call) -> Answer:
         """`assign` over HTTP."""
         said = call.resource or {}
@@ -182,3 +197,7 @@ def _viewer(said: object) -> Caller | None:
         role=said["role"],
         purpose=said["purpose"],
     )
+
+
+def _lived(patient: Mapping[str, Any]) -> tuple[str, str]:
+    return str(patient.get("birthDate") or ""), str(patient.get("deceasedDateTime") or "")

@@ -7,7 +7,8 @@
     read, vread     read.py
     history         versions.py
     after a merge   subjects.py
-    neighbours      near.py      what the repository asks; neighbours.py: whom the registry asks
+    neighbours      near.py, disposal.py   what the repository asks
+                    neighbours.py          whom the registry asks
 
 Store: documents.py.
 """
@@ -22,10 +23,10 @@ from chassis.call import Route, Service
 from chassis.mongo import Mongo
 from chassis.outbox import Forwarder, Writer
 from chassis.settings import Settings
+from registry.disposal import Custodian
 from registry.documents import DATABASE, Documents
 from registry.find import Find
 from registry.generate import Generate
-from registry.near import Neighbour
 from registry.neighbours import People, Vault
 from registry.provide import Provide
 from registry.read import Read
@@ -33,7 +34,7 @@ from registry.simplified import Simplified
 from registry.single import Single
 from registry.subjects import Subjects
 from registry.versions import Versions
-from standards import mhd, mhd_publish
+from standards import mhd, mhd_publish, records
 
 
 @asynccontextmanager
@@ -43,10 +44,11 @@ async def open_service(
     """Open the registry. `people` says who a patient is, `vault` holds bytes, `audit` makes
     AuditEvents durable, `pack` says which codes this community shares documents under.
 
-    `Service.near` is `registry.near.Neighbour` (`referenced`, `document_of`), which the repository asks.
+    `Service.near` is `registry.disposal.Custodian` (`referenced`, `document_of`, `aged`, `entomb`), which
+    the repository asks.
     """
     store = await Documents.opened(mongo)
-    near = Neighbour(store)
+    near = Custodian(store, people, settings.fhir_base)
     find, read = Find(store, people, settings.home_community), Read(store)
     provide = Provide(settings, pack, store, people, vault)
     single = Single(provide, store, pack)
@@ -72,6 +74,8 @@ async def open_service(
                 Route(mhd.DOCUMENTS_HISTORY, versions.of_person),
                 Route(mhd.REFERENCED, near.answer_referenced),
                 Route(mhd.DOCUMENT_OF, near.answer_document_of),
+                Route(records.AGED, near.answer_aged),
+                Route(records.ENTOMB, near.answer_entomb),
             ),
             near=near,
             ready=mongo.ping,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import quote
 
 from chassis.call import Caller
 from chassis.far import Far
@@ -66,6 +67,10 @@ class People(Protocol):
         1,000 of them."""
         ...
 
+    async def lived(self, records: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Birth date and date of death of these records' subjects, "" where it is not known."""
+        ...
+
 
 class Content(Protocol):
     """Bytes with what is claimed of them. `chassis.attachment.Attachment` is one."""
@@ -102,8 +107,8 @@ class Kept(Protocol):
 class Vault(Protocol):
     """The document repository, as the registry sees it."""
 
-    async def deposit(self, content_type: str, content: Content) -> Kept:
-        """Hold these bytes under a new id, until `keep` or `release`."""
+    async def deposit(self, content_type: str, content: Content, owner: str = "") -> Kept:
+        """Hold these bytes of `owner` under a new id, until `keep` or `release`."""
         ...
 
     async def keep(self, documents: Mapping[str, str]) -> None:
@@ -172,6 +177,11 @@ class FarPeople:
         answer = await self._far.post("/internal/pix/happened", {"since": since})
         return [(str(id_), str(record)) for id_, record in answer["happened"]]
 
+    async def lived(self, records: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """As `People.lived`; `Refused(BUSY)` when it does not answer."""
+        answer = await self._far.post("/internal/pix/lived", {"records": list(records)})
+        return {str(k): (str(v[0]), str(v[1])) for k, v in answer["lived"].items()}
+
 
 class FarVault:
     """The repository in another process."""
@@ -179,7 +189,7 @@ class FarVault:
     def __init__(self, far: Far) -> None:
         self._far = far
 
-    async def deposit(self, content_type: str, content: Content) -> FarKept:
+    async def deposit(self, content_type: str, content: Content, owner: str = "") -> FarKept:
         """As `Vault.deposit`; `Refused(BUSY)` when it does not answer."""
         headers = {
             "Content-Type": "application/octet-stream",
@@ -187,6 +197,7 @@ class FarVault:
             "X-Document-Size": str(content.size),
             "X-Document-SHA1": content.sha1.hex(),
             "X-Document-SHA256": content.sha256.hex(),
+            "X-Document-Owner": quote(owner),
         }
         said = await self._far.stream("/internal/repository/deposit", headers, content.open())
         return FarKept(said["id"])
