@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from affinity import domains as domains_
+from affinity import retention as retention_
 from affinity import sources as sources_
 from affinity import visibility
 from affinity.domains import Domain, Register, Tier
+from affinity.retention import RetentionClass
 from affinity.sources import Source
 from affinity.visibility import Opening
 
@@ -90,6 +92,8 @@ class Pack:
     sources: tuple[Source, ...] = ()
     formats: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     foreign_types: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    retention: Mapping[str, RetentionClass] = field(default_factory=dict)
+    hold_grounds: Mapping[str, str] = field(default_factory=dict)
     constants: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -156,6 +160,8 @@ def _load(folder: Path) -> Pack:
         sources=_sources(folder, space, organisations),
         formats={r["local"]: (r["system"], r["code"]) for r in _rows(folder, "formats", space)},
         foreign_types=_foreign_types(folder, space, types),
+        retention=_retention(folder, space, types.values()),
+        hold_grounds={r["code"]: r["title"] for r in _rows(folder, "hold_grounds", space)},
         constants=constants,
     )
 
@@ -229,6 +235,24 @@ def _foreign_types(
                 f"foreign_types.csv line {number}: the pack has no document type {row['type']!r}."
             )
         made[row["system"], row["code"]] = row["type"]
+    return made
+
+
+def _retention(
+    folder: Path, space: str, types: Iterable[DocumentType]
+) -> Mapping[str, RetentionClass]:
+    try:
+        made = retention_.read(_rows(folder, "retention_classes", space))
+    except ValueError as fault:
+        raise PackError(f"{fault}.") from fault
+    except KeyError as fault:
+        raise PackError(f"retention_classes.csv lacks the column {fault}.") from fault
+    for kind in types:
+        if kind.retention not in made:
+            raise PackError(
+                f"document_types.csv: {kind.code} is kept as {kind.retention!r}, which is no class of"
+                " retention_classes.csv."
+            )
     return made
 
 

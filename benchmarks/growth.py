@@ -27,7 +27,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ from chassis.call import Caller, Route
 from chassis.mongo import Mongo
 from chassis.service import Endpoint, Rider
 from chassis.settings import Settings
+from governance.permit import Permit
 from registry.documents import DATABASE, Documents
 from registry.find import Find
 from registry.neighbours import Asked, Who
@@ -89,9 +90,26 @@ class Everybody:
         self.known[both[0]] = Known(both[0], f"TL-{person}", both)
         return both[0]
 
-    async def who(self, asked: Sequence[Asked]) -> Mapping[Asked, Who]:
+    async def who(
+        self,
+        asked: Sequence[Asked],
+        viewer: Caller | None = None,  # noqa: ARG002  everybody may know of everybody
+    ) -> Mapping[Asked, Who]:
         """As `registry.neighbours.People`."""
         return {a: self.known[a[1]] for a in asked if a[1] in self.known}
+
+    async def patients(
+        self,
+        ids: Collection[str],  # noqa: ARG002  no find here brings a Patient along
+        viewer: Caller,  # noqa: ARG002
+        permit: Permit,  # noqa: ARG002
+    ) -> list[bytes]:
+        """As `registry.neighbours.People`."""
+        return []
+
+    async def happened(self, since: str) -> Sequence[tuple[str, str]]:  # noqa: ARG002  nothing does
+        """As `registry.neighbours.People`."""
+        return []
 
 
 class Practitioner:

@@ -133,7 +133,7 @@ async def prepare(
     sheet = Sheet(planned(TYPES[0], "gp"), writer["gp"], f"Patient/{ids[0]}", TODAY, PACK, seed=5)
     made.template = with_bytes(bundle(sheet), b"x" * 10_240)
     for number in range(8):
-        content = Random(number).randbytes(1024 * 1024)
+        content = b"\xff\xd8\xff" + Random(number).randbytes(1024 * 1024 - 3)  # begins like a JPEG
         large = with_bytes(bundle(replace(sheet, seed=9_000 + number)), content, "image/jpeg")
         answer = await client.post("", json=large, headers=JSON, timeout=60)
         answer.raise_for_status()

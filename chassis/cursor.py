@@ -36,7 +36,8 @@ _keys: WeakKeyDictionary[Mongo, dict[str, bytes]] = WeakKeyDictionary()
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
     """A place in a search. `asked` is when its first page was asked for, which `ap` dates need to
-    stay the same; `order` is the sort as it was in force; `after` are the last page's last values."""
+    stay the same; `order` is the sort as it was in force; `after` are the last page's last values;
+    `total` matched a filter with the digest `counted` (None: to be counted)."""
 
     pairs: tuple[tuple[str, str], ...]
     count: int
@@ -46,6 +47,8 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     policy: str
     asked: datetime
     until: datetime
+    total: int | None = None
+    counted: bytes = b""
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -24,8 +24,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chassis import telemetry
 from chassis.call import Answer, Call, Route, Service, dumps
 from chassis.service import Endpoint, Rider
-from standards import capability, openapi
-from standards.outcome import METHOD, ROUTE, Issue, outcome
+from standards import capability, definitions, openapi
+from standards.outcome import METHOD, NOT_FOUND, ROUTE, Issue, Refused, outcome
 from standards.rows import Transaction
 
 _BRACE = re.compile(r"\{[a-z]+\}").fullmatch
@@ -74,8 +74,10 @@ def _routes(
 ) -> list[Path]:
     made: list[Path] = []
     statement = Route(capability.METADATA, _metadata(rider, every))
+    known = definitions.definitions(every, capability.DATE)
+    defined = [Route(row, _defined(known)) for row in definitions.TRANSACTIONS]
     routes = [r for s in services for r in s.routes]
-    for route in sorted([*routes, statement], key=_heat):
+    for route in sorted([*routes, statement, *defined], key=_heat):
         endpoint = Endpoint(route, rider)
         prefix = "/fhir" if route.row.surface == "fhir" else ""
         for method, path in route.row.routes:
@@ -158,6 +160,18 @@ def _metadata(rider: Rider, every: tuple[Transaction, ...]) -> Callable[[Call], 
         return Answer(
             200, body, {"Cache-Control": "public, max-age=60", "Access-Control-Allow-Origin": "*"}
         )
+
+    return handle
+
+
+def _defined(known: Mapping[tuple[str, str], Mapping[str, Any]]) -> Callable[[Call], Any]:
+    async def handle(call: Call) -> Answer:
+        found = known.get((call.row.resource, call.path["id"]))
+        if found is None:
+            ids = ", ".join(sorted(i for kind, i in known if kind == call.row.resource))
+            words = f"No {call.row.resource} has this id; there are {ids}."
+            raise Refused(Issue(NOT_FOUND, words))
+        return Answer.fhir(found, Cache_Control="public, max-age=60")
 
     return handle
 

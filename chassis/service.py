@@ -187,6 +187,7 @@ class Endpoint:
                 max_count=self.rider.settings.find_limit,
                 base=call.base,
                 now=call.now,
+                inclusions=row.inclusions,
             )
         else:
             call.query = _known(call)

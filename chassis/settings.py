@@ -44,6 +44,10 @@ class Settings(BaseSettings):
     affinity: str = _f(
         "greater_manchester", "Affinity pack: a folder name under affinity/ or a path"
     )
+    home_community: str = _f(
+        "",
+        "This community's id (urn:oid:…), as targetCommunityIdList of ITI-66 and ITI-67 names it",
+    )
     max_body: int = _f(
         16 * 1024 * 1024, "Largest request body in bytes, document bytes not counted"
     )
@@ -92,6 +96,35 @@ class Settings(BaseSettings):
     )
     notify_patience: int = _f(
         86_400, "Seconds of failed messages after which a subscription is in error"
+    )
+    master_keys: Path = _f(
+        Path(""),
+        "Key ring of the document repository: a JSON file with the keys that wrap every document's own; "
+        "empty: master-keys.json in the data folder, made at the first start. Keep it apart from backups",
+    )
+    master_key: SecretStr = _f(
+        SecretStr(""),
+        "The key ring itself instead of a file: id:base64 of 32 bytes, the current one first, commas between",
+        secret=True,
+    )
+    kms_url: str = _f(
+        "",
+        "Key management service instead of a key ring: a transit engine of OpenBao or Vault, e.g. "
+        "https://bao.example/v1/transit",
+    )
+    kms_key: str = _f("throughline", "Name of the key in the key management service")
+    kms_token: SecretStr = _f(
+        SecretStr(""), "Path of the file with the token for the key management service", secret=True
+    )
+    scanner: str = _f(
+        "",
+        "Where clamd scans documents before they are given out: tcp://host:3310 or unix:/run/clamd.ctl; "
+        "empty: documents are not scanned",
+    )
+    scanner_away: Literal["refuse", "hold"] = _f(
+        "refuse",
+        "When the scanner does not answer: refuse the submission (503), or take it and hold its documents "
+        "back until they are scanned",
     )
 
     hl7v2_host: str = _f("127.0.0.1", "Address of the HL7 v2 door (MLLP)")

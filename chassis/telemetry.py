@@ -69,11 +69,14 @@ SOURCE = LogEvent(
     "a source outside gave no document, or not the right one",
     ("source", "fault"),
 )
+QUARANTINED = LogEvent(
+    "THL015", "warning", "a document was kept in quarantine; operators list it", ("service",)
+)
 
 EVENTS: tuple[LogEvent, ...] = (
     REQUEST, FAULT, UNAVAILABLE, AUDIT_FAILED, STARTED, STOPPED, SWEPT, FORWARDED, BACKGROUND,
     NEIGHBOUR, ROTATED, CHAIN, ANCHORED, UNDELIVERED, GIVEN_UP, DOOR, DOOR_WAITS, LINE_ENDED, PARKED,
-    NOTICE_LATE, NOTICE_PARKED, SOURCE,
+    NOTICE_LATE, NOTICE_PARKED, SOURCE, QUARANTINED,
 )  # fmt: skip
 
 REQUESTS = Counter("throughline_requests", "Requests served", ("transaction", "status"))

@@ -15,13 +15,9 @@ import typer
 from rich.console import Console
 
 from chassis.settings import Settings
-from exchange.exits import Exit, Trouble
+from exchange import keeping
+from exchange.exits import EXITS, Exit, Trouble
 from exchange.options import EVERY, with_settings
-
-EXITS = (
-    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no MongoDB, 4 port taken, 5 no exchange answers,"
-    " 6 the exchange refused."
-)
 
 app = typer.Typer(
     name="throughline",
@@ -38,6 +34,8 @@ clients = typer.Typer(
 app.add_typer(clients, name="clients")
 people = typer.Typer(help="Keep the register of people.", no_args_is_help=True)
 app.add_typer(people, name="people")
+app.add_typer(keeping.keys, name="keys")
+app.add_typer(keeping.retention, name="retention")
 
 lines = typer.Typer(
     help="HL7 v2: say messages, and look after those that could not be taken.", no_args_is_help=True

@@ -23,3 +23,10 @@ class Trouble(Exception):  # noqa: N818  not a bug of ours: something for the op
     def __init__(self, code: Exit, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+EXITS = (
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no MongoDB, 4 port taken, 5 no exchange answers,"
+    " 6 the exchange refused."
+)
+"""What every command says at its end."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from standards import (
     atna,
     capability,
+    definitions,
     iua,
     mhd,
     mhd_publish,
@@ -13,6 +14,7 @@ from standards import (
     pdqm,
     pixm,
     pmir,
+    records,
     stewardship,
 )
 from standards.rows import Transaction
@@ -22,6 +24,7 @@ ROWS: tuple[Transaction, ...] = (
     *mhd_publish.TRANSACTIONS,
     *mhd_retrieve.TRANSACTIONS,
     *nrl.TRANSACTIONS,
+    *records.TRANSACTIONS,
     *pixm.TRANSACTIONS,
     *pdqm.TRANSACTIONS,
     *pmir.TRANSACTIONS,
@@ -29,4 +32,5 @@ ROWS: tuple[Transaction, ...] = (
     *atna.TRANSACTIONS,
     *iua.TRANSACTIONS,
     capability.METADATA,
+    *definitions.TRANSACTIONS,
 )

@@ -55,7 +55,7 @@ from pix.sources import Sources
 from pix.steward import Stewarding
 from pix.subscriptions import Subscriptions
 from standards import balp, pdqm, pixm, pmir, stewardship
-from standards.outcome import NOT_FOUND, Issue, Refused
+from standards.records import LIVED
 from standards.rows import Transaction
 
 ROWS: tuple[Transaction, ...] = (
@@ -152,7 +152,10 @@ async def open_service(
                 Route(pmir.ITI_94_DELETE, subscriptions.delete),
                 Route(pmir.ITI_94_SEARCH, subscriptions.search),
                 Route(pixm.WHO, near.answer_who),
+                Route(pixm.PATIENTS, near.answer_patients),
+                Route(pixm.HAPPENED, near.answer_happened),
                 Route(pixm.SOURCE, near.answer_source),
+                Route(LIVED, near.answer_lived),
             ),
             near=near,
             ready=mongo.ping,
@@ -176,17 +179,7 @@ async def _for_stewards(people: People, sights: Sights, pack: Pack) -> tuple[Rou
         Route(rows["reviews"], queue.list),
         Route(rows["review"], queue.work),
         Route(rows["unseal"], queue.unseal),
-        Route(stewardship.DEFINITION, _defined),
     )
-
-
-async def _defined(call: Call) -> Answer:
-    """The OperationDefinition with this id. Raises `Refused` (404) when there is none."""
-    found = stewardship.DEFINITIONS.get(call.path["id"])
-    if found is None:
-        known = ", ".join(stewardship.DEFINITIONS)
-        raise Refused(Issue(NOT_FOUND, f"There is no such OperationDefinition; there are {known}."))
-    return Answer.fhir(found)
 
 
 async def _deliveries(

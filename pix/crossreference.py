@@ -68,7 +68,7 @@ class CrossReference:
         if card is None or found is None:
             shown = sight.sees(question.source.system) and sight.tells_of(question.source.system)
             raise await self._unknown(key if shown else "")
-        if not _told_of(sight, question, card, found, self.domains.base):
+        if not told_of(sight, card, found, by_id=question.source.system == self.domains.base):
             raise _refused(NOT_FOUND, pixm.SOURCE_UNKNOWN, 404)
         if found.state == "subsumed":
             return Answer(200, EMPTY)
@@ -142,12 +142,11 @@ class CrossReference:
         return tuple(t for t in card.told if t.by in covered)
 
 
-def _told_of(sight: Sight, question: Question, card: Card, found: Found, base: str) -> bool:
+def told_of(sight: Sight, card: Card, found: Found, *, by_id: bool) -> bool:
     """Whether the caller may know of whom was found: of the record, when it was named by its id; of
     any record of the person, when it was named by a number that the caller may see."""
     if sight.everything:
         return True
-    by_id = question.source.system == base
     return any(sight.tells_of(m.system) for m in card.members if not by_id or m.id == found.record)
 
 

@@ -1,21 +1,29 @@
 """What the neighbours of pix are told: who a Patient or an identifier is.
 
-`Neighbour.who` is handed to neighbours in the same process; `pixm.WHO` is the row that far ones call.
+`Neighbour` is handed to neighbours in the same process; far ones call the rows `pixm.WHO` and
+`pixm.PATIENTS`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from chassis.call import Answer, Call, dumps
-from pix.crossreference import CrossReference
+from chassis import search
+from chassis.body import parse_json
+from chassis.call import Answer, Call, Caller, dumps
+from chassis.mongo import Filter
+from governance.identifiers import Sight
+from governance.permit import Permit
+from pix import showing
+from pix.crossreference import CrossReference, told_of
 from pix.people import People
 from pix.sources import Sources
-from standards import pixm
+from standards import pdqm, pixm
 from standards.outcome import INVALID, Issue, Refused
+from standards.records import LIVED
 
 Asked = tuple[str, ...]
 """`("id", patient_id)` or `("identifier", system, value)`."""
@@ -40,11 +48,42 @@ class Neighbour:
         self.people, self.crossing, self.sources = people, crossing, sources
         self.domains = crossing.domains
 
-    async def who(self, asked: Sequence[Asked]) -> Mapping[Asked, Who]:
-        """Who each of these is; what nobody is known by is left out."""
+    async def who(
+        self, asked: Sequence[Asked], viewer: Caller | None = None
+    ) -> Mapping[Asked, Who]:
+        """Who each of these is; what nobody is known by is left out.
+
+        With a `viewer`, numbers and records that this caller may not know of are as if nobody had
+        them (`pix/sight.py`); without one the question is a service's own.
+        """
         once = list(dict.fromkeys(asked))
-        found = await asyncio.gather(*map(self._one, once))
+        sight = await self.crossing.sights.of(viewer) if viewer is not None else None
+        found = await asyncio.gather(*(self._one(one, sight) for one in once))
         return {one: who for one, who in zip(once, found, strict=True) if who is not None}
+
+    async def patients(self, ids: Collection[str], viewer: Caller, permit: Permit) -> list[bytes]:
+        """The Patients with these ids that lie within the permit, as this viewer may see them; what it
+        may not know of is left out."""
+        sight = await self.crossing.sights.of(viewer)
+        where: Filter = {"_id": {"$in": sorted(ids)}, "state": {"$in": ["active", "subsumed"]}}
+        parts = [where, {"system": {"$nin": sorted(sight.closed)}} if sight.closed else {}]
+        parts.append(search.narrow(permit, pdqm.PARAMETERS))
+        rows = await self.people.records.many(search.all_of(parts), {"b": 1}, sort=[("_id", 1)])
+        shown = [showing.stripped(bytes(row["b"]), self.domains.base, sight) for row in rows]
+        return [await self.crossing.sights.cleared(body, sight) for body in shown]
+
+    async def happened(self, since: str) -> list[tuple[str, str]]:
+        """(event id, record) of merges and revisions from an event id on, in their order, at most
+        1,000: whose documents may have to be shown under another Patient (`pix/events.py`)."""
+        where = {"_id": {"$gte": since}, "type": {"$in": ["merged", "revised"]}}
+        fields = {"record": 1}
+        rows = await self.people.events.many(where, fields, sort=[("_id", 1)], limit=1_000)
+        return [(str(row["_id"]), str(row["record"])) for row in rows]
+
+    async def lived(self, records: Sequence[str]) -> Mapping[str, tuple[str, str]]:
+        """Birth date and date of death that each of these records says, "" where it says none."""
+        rows = await self.people.records.many({"_id": {"$in": list(records)}}, {"b": 1})
+        return {r["_id"]: _lived(parse_json(bytes(r["b"]))) for r in rows}
 
     async def assign(self, system: str, client: str) -> None:
         """Make a client the Source of a domain."""
@@ -52,25 +91,34 @@ class Neighbour:
             raise Refused(Issue(INVALID, "The affinity pack has no such domain.", "system"))
         await self.sources.assign(system, client)
 
-    async def _one(self, asked: Asked) -> Who | None:
+    async def _one(self, asked: Asked, sight: Sight | None) -> Who | None:
+        if sight is not None and not self._sees(sight, asked):
+            return None
         key = self._key(asked)
         card = await self.crossing.cards.get(key) if key else None
         found = card.found(key) if card else None
         if card is None or found is None:
-            return await self._removed(key)
+            return await self._removed(key, sight)
+        if sight is not None and not told_of(sight, card, found, by_id=key.startswith("Patient/")):
+            return None
         return Who(found.record, card.person, found.state, found.survivor or None, card.same)
+
+    def _sees(self, sight: Sight, asked: Asked) -> bool:
+        return asked[0] == "id" or sight.sees(self.domains.identifier(asked[1], asked[2]).system)
 
     def _key(self, asked: Asked) -> str:
         if asked[0] == "id":
             return f"Patient/{asked[1]}"
         return self.crossing.key(self.domains.identifier(asked[1], asked[2]))
 
-    async def _removed(self, key: str) -> Who | None:
+    async def _removed(self, key: str, sight: Sight | None) -> Who | None:
         if not key.startswith("Patient/"):
             return None
-        id_ = key.removeprefix("Patient/")
-        row = await self.people.records.one({"_id": id_, "state": "removed"}, {"person": 1})
-        return Who(id_, row["person"], "removed", None, ()) if row else None
+        where = {"_id": key.removeprefix("Patient/"), "state": "removed"}
+        row = await self.people.records.one(where, {"person": 1, "system": 1})
+        if row is None or (sight is not None and not sight.tells_of(row["system"])):
+            return None
+        return Who(row["_id"], row["person"], "removed", None, ())
 
     # -- the far door ---------------------------------------------------------------------------
 
@@ -87,9 +135,44 @@ class Neighbour:
         ):
             raise Refused(Issue(INVALID, pixm.WHO.words, "asked"))
         asked = [tuple(one) for one in said]
-        found = await self.who(asked)
+        found = await self.who(asked, _viewer((call.resource or {}).get("viewer")))
         told = [asdict(found[one]) if one in found else None for one in asked]
         return Answer(200, dumps({"who": told}), media="application/json")
+
+    async def answer_patients(self, call: Call) -> Answer:
+        """`patients` over HTTP."""
+        said = call.resource or {}
+        viewer = _viewer(said.get("viewer"))
+        try:
+            ids = [str(i) for i in said["ids"]]
+            permit = Permit(
+                tuple(str(b) for b in said["permit"]["by"]),
+                tuple(frozenset((str(n), str(v)) for n, v in g) for g in said["permit"]["narrow"]),
+                str(said["permit"]["version"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            raise Refused(Issue(INVALID, pixm.PATIENTS.words)) from None
+        if viewer is None:
+            raise Refused(Issue(INVALID, pixm.PATIENTS.words, "viewer"))
+        found = await self.patients(ids, viewer, permit)
+        told = {"patients": [body.decode() for body in found]}
+        return Answer(200, dumps(told), media="application/json")
+
+    async def answer_happened(self, call: Call) -> Answer:
+        """`happened` over HTTP."""
+        since = (call.resource or {}).get("since")
+        if not isinstance(since, str):
+            raise Refused(Issue(INVALID, pixm.HAPPENED.words, "since"))
+        told = {"happened": [list(one) for one in await self.happened(since)]}
+        return Answer(200, dumps(told), media="application/json")
+
+    async def answer_lived(self, call: Call) -> Answer:
+        """`lived` over HTTP."""
+        said = (call.resource or {}).get("records")
+        if not isinstance(said, list) or not all(isinstance(one, str) for one in said):
+            raise Refused(Issue(INVALID, LIVED.words, "records"))
+        told = {k: list(v) for k, v in (await self.lived(said)).items()}
+        return Answer(200, dumps({"lived": told}), media="application/json")
 
     async def answer_source(self, call: Call) -> Answer:
         """`assign` over HTTP."""
@@ -99,3 +182,22 @@ class Neighbour:
             raise Refused(Issue(INVALID, pixm.SOURCE.words))
         await self.assign(system, client)
         return Answer(200, dumps({"system": system, "client": client}), media="application/json")
+
+
+def _viewer(said: object) -> Caller | None:
+    """The caller that a far neighbour asks for, from what `registry.neighbours.FarPeople` sent."""
+    if said is None:
+        return None
+    names = ("client", "organisation", "role", "purpose")
+    if not isinstance(said, Mapping) or not all(isinstance(said.get(n), str) for n in names):
+        raise Refused(Issue(INVALID, pixm.WHO.words, "viewer"))
+    return Caller(
+        client_id=said["client"],
+        organisation=said["organisation"],
+        role=said["role"],
+        purpose=said["purpose"],
+    )
+
+
+def _lived(patient: Mapping[str, Any]) -> tuple[str, str]:
+    return str(patient.get("birthDate") or ""), str(patient.get("deceasedDateTime") or "")

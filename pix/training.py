@@ -17,7 +17,7 @@ from pix.likening import ASPECTS, levels, names_alike
 from pix.model import tallied
 from pix.traits import Traits
 
-# How often two different people have the same number by mistake (matching digest §4.4).
+# How often two different people agree by chance, where drawing pairs cannot tell (matching digest §4.4).
 CHANCE: Mapping[tuple[str, str], float] = {
     ("nhs", "verified"): 1e-7,
     ("nhs", "same"): 1e-5,
@@ -27,6 +27,9 @@ CHANCE: Mapping[tuple[str, str], float] = {
     ("cro", "same"): 1e-6,
     ("others", "same"): 1e-6,
     ("local", "same"): 1e-5,
+    # 1 January is what systems and border officers write for an unknown day: eight bits, whatever a
+    # made city says (between the caps of the matching digest §4.4 and the domain digest §1.5).
+    ("born", "exact_vague"): 2.24e-5,
 }
 # How often a value is simply wrong, whatever the labels say: no aspect may be surer than this that a
 # difference means two people. One made city is never quite like another, nor like a real one.

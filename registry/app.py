@@ -7,7 +7,9 @@
     read, vread     read.py
     history         versions.py
     NRL door        pointers.py  pointer.py is its thinking, and pure
-    neighbours      near.py      what the repository asks; neighbours.py: whom the registry asks
+    after a merge   subjects.py
+    neighbours      near.py, disposal.py   what the repository asks
+                    neighbours.py          whom the registry asks
 
 Store: documents.py.
 """
@@ -23,17 +25,18 @@ from chassis.mongo import Mongo
 from chassis.outbox import Forwarder, Writer
 from chassis.settings import Settings
 from registry import pointers
+from registry.disposal import Custodian
 from registry.documents import DATABASE, Documents
 from registry.find import Find
 from registry.generate import Generate
-from registry.near import Neighbour
 from registry.neighbours import People, Vault
 from registry.provide import Provide
 from registry.read import Read
 from registry.simplified import Simplified
 from registry.single import Single
+from registry.subjects import Subjects
 from registry.versions import Versions
-from standards import mhd, mhd_publish
+from standards import mhd, mhd_publish, records
 
 
 @asynccontextmanager
@@ -43,15 +46,17 @@ async def open_service(
     """Open the registry. `people` says who a patient is, `vault` holds bytes, `audit` makes
     AuditEvents durable, `pack` says which codes this community shares documents under.
 
-    `Service.near` is `registry.near.Neighbour` (`referenced`, `document_of`), which the repository asks.
+    `Service.near` is `registry.disposal.Custodian` (`referenced`, `document_of`, `aged`, `entomb`), which
+    the repository asks.
     """
     store = await Documents.opened(mongo)
-    near = Neighbour(store)
-    find, read = Find(store, people), Read(store)
+    near = Custodian(store, people, settings.fhir_base)
+    find, read = Find(store, people, settings.home_community), Read(store)
     provide = Provide(settings, pack, store, people, vault)
     single = Single(provide, store, pack)
     versions = Versions(store, people, read)
-    async with Forwarder(mongo, DATABASE, audit):
+    subjects = Subjects(store, people, audit, settings.fhir_base)
+    async with Forwarder(mongo, DATABASE, audit), subjects:
         yield Service(
             "registry",
             (
@@ -62,6 +67,7 @@ async def open_service(
                 Route(mhd.ITI_67, find),
                 Route(mhd.READ_LIST, read.now),
                 Route(mhd.READ_DOCUMENT, read.now),
+                Route(mhd.READ_PROVENANCE, read.provenance),
                 Route(mhd.LIST_VERSION, read.version),
                 Route(mhd.DOCUMENT_VERSION, read.version),
                 Route(mhd.LIST_HISTORY, versions.of_one),
@@ -71,6 +77,8 @@ async def open_service(
                 Route(mhd.REFERENCED, near.answer_referenced),
                 Route(mhd.DOCUMENT_OF, near.answer_document_of),
                 *pointers.routes(settings, pack, store, people),
+                Route(records.AGED, near.answer_aged),
+                Route(records.ENTOMB, near.answer_entomb),
             ),
             near=near,
             ready=mongo.ping,

@@ -21,6 +21,7 @@ from standards.outcome import (
     VALUE,
     Issue,
 )
+from standards.signatures import HEAD, mismatch
 
 
 def carried(
@@ -91,6 +92,12 @@ def _measured(sent: Json, content: Attachment, place: str) -> Iterator[Issue]:
     if sent.get("size") is not None and sent["size"] != content.size:
         words = f"The document sent has {content.size} bytes, not {sent['size']}."
         yield Issue(BYTES_DIFFER, words, f"{place}.size")
+    if not content.fault:
+        head = next(content.chunks(), b"")[:HEAD]
+        kind = str(sent.get("contentType") or "")
+        differs = mismatch(kind, head, whole=content.size <= HEAD)
+        if differs:
+            yield Issue(BYTES_DIFFER, differs, f"{place}.contentType")
 
 
 def media_type(said: str) -> str:

@@ -4,11 +4,13 @@
     lists       {_id, v, at, b, status, subject, seen, kind, unique, members, ix}
     *_history   {_id: "<id>/<v>", of, v, at, b, status, subject, seen}      every version but the newest
     registered  {_id: uniqueId or entryUUID, kind, of, …}
+    provenances {_id, at, b, target}                       why versions were made that nobody submitted
 
 `subject` is the Patient record that was submitted for ("" when none); a search by patient asks for all
-records of the person. `links` counts relations that rest on a document being current, so that a racing
-replace and a racing relation cannot both succeed. `seen` is "" or the key of the only submitter who
-may see an unclassified document. `pointer` marks what came by the NRL door: its custodian's code.
+records of the person. `moved` says that it is shown under another since (`registry/subjects.py`).
+`links` counts relations that rest on a document being current, so that a racing replace and a racing
+relation cannot both succeed. `seen` is "" or the key of the only submitter who may see an unclassified
+document. `pointer` marks what came by the NRL door: its custodian's code.
 """
 
 from __future__ import annotations
@@ -39,13 +41,20 @@ _BOTH = (
     IndexModel([("subject", 1), ("at", -1), ("_id", -1)], name="subject_at"),
     IndexModel([("subject", 1), ("ix.date.lo", -1), ("_id", -1)], name="subject_date"),
     IndexModel([("ix.identifier", 1)], name="identifier"),
+    IndexModel([("ix.targetCommunityIdList", 1)], name="community", sparse=True),
+    IndexModel([("moved.of", 1)], name="moved", sparse=True),
 )
 _DOCUMENTS = (
     *_BOTH,
     IndexModel([("binary", 1)], name="binary", unique=True, sparse=True),
     IndexModel([("rel", 1)], name="relations", sparse=True),
+    IndexModel([("ix.beside", 1)], name="beside", sparse=True),
 )
-_LISTS = (*_BOTH, IndexModel([("members", 1)], name="members", sparse=True))
+_LISTS = (
+    *_BOTH,
+    IndexModel([("members", 1)], name="members", sparse=True),
+    IndexModel([("ix.item", 1)], name="item", sparse=True),
+)
 
 
 class MovedError(Exception):
@@ -61,17 +70,26 @@ class Documents:
         self.documents_history = tables["documents_history"]
         self.lists_history = tables["lists_history"]
         self.registered = tables["registered"]
+        self.provenances = tables["provenances"]
         self.names: Coalesced[str, Doc] = Coalesced(self._names)
         self._new: Gathered[tuple[Submission, Call], None] = Gathered(self._add)
 
     @classmethod
     async def opened(cls, mongo: Mongo) -> Documents:
         """The store over its collections, created on first use."""
-        names = ("documents", "lists", "documents_history", "lists_history", "registered")
+        names = (
+            "documents",
+            "lists",
+            "documents_history",
+            "lists_history",
+            "registered",
+            "provenances",
+        )
         made = cls(mongo, {n: await mongo.create(DATABASE, n) for n in names})
         await outbox.prepare(mongo, DATABASE)
         await made.documents.ensure(*_DOCUMENTS)
         await made.lists.ensure(*_LISTS)
+        await made.provenances.ensure(IndexModel([("target", 1)], name="target"))
         for history in (made.documents_history, made.lists_history):
             await history.ensure(IndexModel([("of", 1), ("v", -1)], name="versions"))
         return made
@@ -83,6 +101,18 @@ class Documents:
     def history(self, resource: str) -> Table:
         """The table of their earlier versions."""
         return self.documents_history if resource == "DocumentReference" else self.lists_history
+
+    async def proofs(self, where: Filter, seen: Filter, limit: int) -> list[bytes]:
+        """The Provenances that match, if all that they name lies within `seen`."""
+        found = await self.provenances.many(where, sort=[("_id", 1)], limit=limit)
+        named = {t for row in found for t in row["target"]}
+        known: set[str] = set()
+        for kind in ("DocumentReference", "List"):
+            ids = sorted(t.partition("/")[2] for t in named if t.startswith(kind + "/"))
+            inside: Filter = {"$and": [{"_id": {"$in": ids}}, seen]}
+            rows = await self.current(kind).many(inside, {"_id": 1}) if ids else []
+            known |= {f"{kind}/{row['_id']}" for row in rows}
+        return [bytes(row["b"]) for row in found if known.issuperset(row["target"])]
 
     # -- reading what a draft names ---------------------------------------------------------------
 
@@ -169,8 +199,8 @@ class Documents:
 
     async def _change(self, submission: Submission, call: Call, checks: Sequence[Check]) -> None:
         async def story(session: AsyncClientSession) -> None:
-            await self._changed(submission.changed_documents, "DocumentReference", session)
-            await self._changed(submission.changed_lists, "List", session)
+            await self.change(submission.changed_documents, "DocumentReference", session)
+            await self.change(submission.changed_lists, "List", session)
             for row in submission.touched:
                 where = {"_id": row["_id"], "v": row["v"], "links": row["links"]}
                 if not await self.documents.update(where, {"$inc": {"links": 1}}, session=session):
@@ -182,9 +212,11 @@ class Documents:
 
         await self.mongo.transaction(story)
 
-    async def _changed(
+    async def change(
         self, changes: Sequence[Change], resource: str, session: AsyncClientSession
     ) -> None:
+        """Rows become others in the session's transaction, and what they were goes to the history.
+        Raises `MovedError` when one is no longer as it was."""
         table, history = self.current(resource), self.history(resource)
         earlier = []
         for change in changes:

@@ -6,17 +6,22 @@ names a patient and a status (and a code, for lists), or identifies what it look
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chassis import search
 from chassis.call import Answer, Call
-from chassis.mongo import Filter
+from chassis.mongo import Doc, Filter
 from registry import lists
 from registry.documents import DATABASE, Documents, visible
+from registry.inclusions import FIELDS, Inclusions
 from registry.neighbours import Asked, People
 from standards.index import reference
-from standards.outcome import REQUIRED_PARAMETER, Issue, Refused
+from standards.outcome import NOT_FOUND, REQUIRED_PARAMETER, Issue, Refused
 from standards.search import Clause, Search, Target, Token
+
+# A document keeps its date when it is superseded, so that no page misses one that changes meanwhile.
+NEWEST = {"DocumentReference": "-date", "List": "-_lastUpdated"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +30,14 @@ class Find:
 
     store: Documents
     people: People
+    community: str = ""  # our own, as targetCommunityIdList names it
 
     async def __call__(self, call: Call) -> Answer:
-        """One page of what matches, newest first unless `_sort` says otherwise.
+        """One page of what matches with what it brings along, newest first unless `_sort` says
+        otherwise.
 
-        An unknown patient gives an empty searchset. Raises `Refused` (400) when a mandatory parameter
-        is missing.
+        An unknown patient gives an empty searchset. Raises `Refused`: 400 when a mandatory parameter
+        is missing, 404 for a community that nobody here speaks for.
         """
         await search.resume(call, self.store.mongo, DATABASE)
         asked = call.search or Search()
@@ -43,18 +50,51 @@ class Find:
             replace["patient"] = {"subject": _one_of(await self._records(call, whose))}
         if status := asked.of("status"):
             replace["status"] = _status(status)
+        if asked.has("targetCommunityIdList"):
+            replace["targetCommunityIdList"] = await self._communities(call, asked)
+        told: list[Issue] = []
+
+        async def beside(rows: Sequence[Doc]) -> list[bytes]:
+            return await Inclusions(self.store, self.people).beside(call, rows, told)
+
+        brings = bool(asked.include or asked.revinclude)
         return await search.searchset(
             call,
             self.store.current(call.row.resource),
             where=visible(call.caller),
             replace=replace,
+            include=beside if brings else None,
+            issues=told,
+            default_sort=NEWEST[call.row.resource],
+            fields=FIELDS if brings else ("b",),
             few=bool(whose),
         )
+
+    async def _communities(self, call: Call, asked: Search) -> Filter:
+        """What lies in the communities that are asked for: everything without a community is our own.
+        Raises `Refused` (404) when a community is neither ours nor that of anything here (MHD 1:33.2,
+        Target Communities Option)."""
+        table = self.store.current(call.row.resource)
+        parts: list[Filter] = []
+        for clause in asked.of("targetCommunityIdList"):
+            ways: list[Filter] = []
+            for value in map(str, clause.values):
+                where: Filter = {"ix.targetCommunityIdList": value}
+                if value == self.community:
+                    ways += [where, {"ix.targetCommunityIdList": {"$exists": False}}]
+                elif await table.one(where, {"_id": 1}) is not None:
+                    ways.append(where)
+                else:
+                    words = "This server speaks for no community of this id; leave it out."
+                    place = "targetCommunityIdList"
+                    raise Refused(Issue(NOT_FOUND, words, place, xds="XDSUnknownCommunity"))
+            parts.append(search.any_of(ways))
+        return search.all_of(parts)
 
     async def _records(self, call: Call, clauses: tuple[Clause, ...]) -> list[str]:
         """The records of the people that all of these clauses name."""
         each = [[_question(call.base, v) for v in clause.values] for clause in clauses]
-        known = await self.people.who([q for questions in each for q in questions])
+        known = await self.people.who([q for questions in each for q in questions], call.caller)
         found: set[str] | None = None
         for questions in each:
             records: set[str] = set()

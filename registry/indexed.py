@@ -5,20 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from standards.index import moments, references, strings, tokens
+from standards.index import moments, references, strings, tokens, uris
 from standards.lens import at, contained, extension_values
-from standards.mhd import DESIGNATION_TYPE, DOCUMENT_STATUS, LIST_STATUS, SOURCE_ID
+from standards.mhd import (
+    DESIGNATION_TYPE,
+    DOCUMENT_STATUS,
+    HOME_COMMUNITY,
+    LIST_STATUS,
+    SOURCE_ID,
+)
 
 Json = Mapping[str, Any]
 
 
 def document(resource: Json, base: str) -> dict[str, Any]:
-    """The index values of a DocumentReference (MHD 2:3.67.4.1.2.1)."""
+    """The index values of a DocumentReference (MHD 2:3.67.4.1.2.1). `beside` are the documents and
+    lists of this server among its related ones: they are few, so an index of them is small."""
     people = tuple(_people(resource, at(resource, "author")))
     identifiers = [resource.get("masterIdentifier"), *(resource.get("identifier") or ())]
+    related = references(at(resource, "context.related"), base)
     return _given(
         patient=references(resource.get("subject"), base),
         status=tokens(resource.get("status"), DOCUMENT_STATUS),
+        author=references(at(resource, "author"), base),
         author_given=strings(_names(people, "given")),
         author_family=strings(_names(people, "family")),
         category=tokens(at(resource, "category")),
@@ -31,9 +40,12 @@ def document(resource: Json, base: str) -> dict[str, Any]:
         format=tokens(at(resource, "content.format")),
         identifier=tokens([i for i in identifiers if i]),
         period=moments(at(resource, "context.period")),
-        related=references(at(resource, "context.related"), base),
+        related=related,
+        beside=[r for r in related if r.startswith(("DocumentReference/", "List/"))],
+        relatesto=references(at(resource, "relatesTo.target"), base),
         security_label=tokens(at(resource, "securityLabel")),
         setting=tokens(at(resource, "context.practiceSetting")),
+        targetCommunityIdList=uris(extension_values(resource, HOME_COMMUNITY)),
     )
 
 
@@ -55,6 +67,8 @@ def listed(resource: Json, base: str) -> dict[str, Any]:
         source_given=strings(_names(people, "given")),
         source_family=strings(_names(people, "family")),
         sourceId=tokens(extension_values(resource, SOURCE_ID)),
+        item=references(at(resource, "entry.item"), base),
+        targetCommunityIdList=uris(extension_values(resource, HOME_COMMUNITY)),
     )
 
 

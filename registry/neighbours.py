@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import quote
 
+from chassis.call import Caller
 from chassis.far import Far
+from governance.permit import Permit
 
 Asked = tuple[str, ...]
 """`("id", patient_id)` or `("identifier", system, value)`."""
@@ -48,8 +51,24 @@ class Who(Protocol):
 class People(Protocol):
     """The identity cross-reference manager, as the registry sees it."""
 
-    async def who(self, asked: Sequence[Asked]) -> Mapping[Asked, Who]:
-        """Who each of these is; nobody is left out."""
+    async def who(
+        self, asked: Sequence[Asked], viewer: Caller | None = None
+    ) -> Mapping[Asked, Who]:
+        """Who each of these is; nobody is left out. With a `viewer`, numbers and records that this
+        caller may not know of are as if nobody had them."""
+        ...
+
+    async def patients(self, ids: Collection[str], viewer: Caller, permit: Permit) -> list[bytes]:
+        """The Patients with these ids that lie within the permit, as this viewer may see them."""
+        ...
+
+    async def happened(self, since: str) -> Sequence[tuple[str, str]]:
+        """(event id, record) of merges and revisions from an event id on, in their order, at most
+        1,000 of them."""
+        ...
+
+    async def lived(self, records: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Birth date and date of death of these records' subjects, "" where it is not known."""
         ...
 
 
@@ -88,8 +107,8 @@ class Kept(Protocol):
 class Vault(Protocol):
     """The document repository, as the registry sees it."""
 
-    async def deposit(self, content_type: str, content: Content) -> Kept:
-        """Hold these bytes under a new id, until `keep` or `release`."""
+    async def deposit(self, content_type: str, content: Content, owner: str = "") -> Kept:
+        """Hold these bytes of `owner` under a new id, until `keep` or `release`."""
         ...
 
     async def keep(self, documents: Mapping[str, str]) -> None:
@@ -125,12 +144,15 @@ class FarPeople:
     def __init__(self, far: Far) -> None:
         self._far = far
 
-    async def who(self, asked: Sequence[Asked]) -> Mapping[Asked, FarWho]:
+    async def who(
+        self, asked: Sequence[Asked], viewer: Caller | None = None
+    ) -> Mapping[Asked, FarWho]:
         """As `People.who`; `Refused(BUSY)` when it does not answer."""
         questions = list(dict.fromkeys(asked))
         if not questions:
             return {}
-        answer = await self._far.post("/internal/pix/who", {"asked": [list(q) for q in questions]})
+        said = {"asked": [list(q) for q in questions], "viewer": _told(viewer)}
+        answer = await self._far.post("/internal/pix/who", said)
         return {
             question: FarWho(
                 said["record"], said["person"], said["state"], said["survivor"], tuple(said["same"])
@@ -139,6 +161,27 @@ class FarPeople:
             if said is not None
         }
 
+    async def patients(self, ids: Collection[str], viewer: Caller, permit: Permit) -> list[bytes]:
+        """As `People.patients`; `Refused(BUSY)` when it does not answer."""
+        narrow = [sorted(list(pair) for pair in group) for group in permit.narrow]
+        said = {
+            "ids": sorted(ids),
+            "permit": {"by": list(permit.by), "narrow": narrow, "version": permit.version},
+            "viewer": _told(viewer),
+        }
+        answer = await self._far.post("/internal/pix/patients", said)
+        return [str(body).encode() for body in answer["patients"]]
+
+    async def happened(self, since: str) -> Sequence[tuple[str, str]]:
+        """As `People.happened`; `Refused(BUSY)` when it does not answer."""
+        answer = await self._far.post("/internal/pix/happened", {"since": since})
+        return [(str(id_), str(record)) for id_, record in answer["happened"]]
+
+    async def lived(self, records: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """As `People.lived`; `Refused(BUSY)` when it does not answer."""
+        answer = await self._far.post("/internal/pix/lived", {"records": list(records)})
+        return {str(k): (str(v[0]), str(v[1])) for k, v in answer["lived"].items()}
+
 
 class FarVault:
     """The repository in another process."""
@@ -146,7 +189,7 @@ class FarVault:
     def __init__(self, far: Far) -> None:
         self._far = far
 
-    async def deposit(self, content_type: str, content: Content) -> FarKept:
+    async def deposit(self, content_type: str, content: Content, owner: str = "") -> FarKept:
         """As `Vault.deposit`; `Refused(BUSY)` when it does not answer."""
         headers = {
             "Content-Type": "application/octet-stream",
@@ -154,6 +197,7 @@ class FarVault:
             "X-Document-Size": str(content.size),
             "X-Document-SHA1": content.sha1.hex(),
             "X-Document-SHA256": content.sha256.hex(),
+            "X-Document-Owner": quote(owner),
         }
         said = await self._far.stream("/internal/repository/deposit", headers, content.open())
         return FarKept(said["id"])
@@ -165,3 +209,15 @@ class FarVault:
     async def release(self, binary_ids: Collection[str]) -> None:
         """As `Vault.release`; `Refused(BUSY)` when it does not answer."""
         await self._far.post("/internal/repository/release", {"ids": sorted(binary_ids)})
+
+
+def _told(viewer: Caller | None) -> Mapping[str, str] | None:
+    """What a neighbour needs to know of a caller to decide what it may be shown."""
+    if viewer is None:
+        return None
+    return {
+        "client": viewer.client_id,
+        "organisation": viewer.organisation,
+        "role": viewer.role,
+        "purpose": viewer.purpose,
+    }

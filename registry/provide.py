@@ -97,7 +97,7 @@ class Provide:
         if earlier is not None:
             return earlier
         refuse_if([*issues, *standing(draft, whose, known)])
-        binaries = await self._deposited(draft)
+        binaries = await self._deposited(draft, submitter(call.caller))
         making = Making(draft, whose, known, binaries, call.now, call.base, submitter(call.caller))
         try:
             made = await self._committed(call, making, permits)
@@ -111,14 +111,14 @@ class Provide:
             await self.vault.keep(_kept(made))
         return Answer(200, made.answer)
 
-    async def _deposited(self, draft: Draft) -> dict[int, str]:
+    async def _deposited(self, draft: Draft, owner: str) -> dict[int, str]:
         """The bytes of every Binary, waiting in the repository; their ids by entry number."""
         binaries: dict[int, str] = {}
         try:
             for item in draft.documents:
                 if item.binary is not None and item.content is not None:
                     kind = text(item.resource, "content.attachment.contentType")
-                    kept = await self.vault.deposit(kind, item.content)
+                    kept = await self.vault.deposit(kind, item.content, owner)
                     binaries[item.binary.number] = kept.binary_id
         except Refused:
             await self.vault.release(list(binaries.values()))

@@ -27,6 +27,18 @@ class Read:
         """The resource as it is now. Raises `Refused` (404) when there is none within the permit."""
         return _answer(await self.covered(call))
 
+    async def provenance(self, call: Call) -> Answer:
+        """A Provenance. Raises `Refused` (404) when there is none, or when it names something that the
+        caller may not see."""
+        id_ = call.path["id"]
+        call.account.data.append(f"Provenance/{id_}")
+        where = search.all_of([{"_id": id_}, search.narrow(call.permit, ())])
+        found = await self.store.proofs(where, visible(call.caller), 1)
+        if not found:
+            words = "No Provenance has this id, or none that the token reaches."
+            raise Refused(Issue(NOT_FOUND, words))
+        return Answer(200, found[0], {"ETag": 'W/"1"'})
+
     async def version(self, call: Call) -> Answer:
         """One version. Raises `Refused` (404) for an unknown one."""
         found = await self.covered(call)

@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from hashlib import sha1, sha256
 from pathlib import Path
+from urllib.parse import unquote
 
 from chassis.attachment import Attachment, Spool
 from chassis.call import Answer, Call, Handler, dumps
-from repository.vault import Vault
+from repository.intake import Intake
 from standards.outcome import BYTES_DIFFER, STRUCTURE, Issue, Refused
 
 TYPE, SIZE, SHA1, SHA256 = (
     "x-document-type", "x-document-size", "x-document-sha1", "x-document-sha256",
 )  # fmt: skip
+OWNER = "x-document-owner"  # percent-encoded; "" when the registry says none
 
 
-def deposit(vault: Vault, folder: Path) -> Handler:
+def deposit(intake: Intake, folder: Path) -> Handler:
     """POST /internal/repository/deposit: {"id", "size", "sha1", "sha256"} (hashes in hex).
 
     The bytes pass through a spool, because storing may have to start again when a sweep is at work.
@@ -33,7 +35,8 @@ def deposit(vault: Vault, folder: Path) -> Handler:
             if (str(content.size), content.sha1.hex(), content.sha256.hex()) != claimed:
                 words = "The document's bytes are not the ones that were announced."
                 raise Refused(Issue(BYTES_DIFFER, words))
-            kept = await vault.deposit(call.headers[TYPE], content)
+            owner = unquote(call.headers.get(OWNER, ""))
+            kept = await intake.deposit(call.headers[TYPE], content, owner)
         finally:
             content.close()
         return _said(
@@ -48,7 +51,7 @@ def deposit(vault: Vault, folder: Path) -> Handler:
     return handle
 
 
-def keep(vault: Vault) -> Handler:
+def keep(intake: Intake) -> Handler:
     """POST /internal/repository/keep: {"documents": {binary id: DocumentReference id}}."""
 
     async def handle(call: Call) -> Answer:
@@ -57,20 +60,20 @@ def keep(vault: Vault) -> Handler:
             isinstance(d, str) for d in documents.values()
         ):
             raise Refused(Issue(STRUCTURE, "documents must map binary ids to document ids."))
-        await vault.keep(documents)
+        await intake.keep(documents)
         return _said({"kept": len(documents)})
 
     return handle
 
 
-def release(vault: Vault) -> Handler:
+def release(intake: Intake) -> Handler:
     """POST /internal/repository/release: {"ids": [binary id]}."""
 
     async def handle(call: Call) -> Answer:
         ids = (call.resource or {}).get("ids")
         if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):
             raise Refused(Issue(STRUCTURE, "ids must be a list of binary ids."))
-        await vault.release(ids)
+        await intake.release(ids)
         return _said({"released": len(ids)})
 
     return handle

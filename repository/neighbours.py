@@ -1,7 +1,7 @@
 """What the repository asks of the registry, in its own words.
 
-*Near* is the registry's own object; *far* is `FarRegistry`, the same two questions over HTTP
-(`POST /internal/registry/referenced` and `/internal/registry/document-of`).
+*Near* is the registry's own object; *far* is `FarRegistry`, the same questions over HTTP
+(`POST /internal/registry/…`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from chassis.call import Caller
 from chassis.far import Far
 from governance.permit import Permit
+from repository.retention import Aged, Fellow, latest
 
 
 class Elsewhere(Protocol):
@@ -112,6 +113,42 @@ class Registry(Protocol):
         are for their submitter's organisation and system roles); None hides the rest."""
         ...
 
+    async def aged(
+        self, binaries: Collection[str] = (), documents: Collection[str] = ()
+    ) -> Sequence[Mapping[str, Any]]:
+        """Each of these documents that is registered, with what `age` reads; the rest is left out."""
+        ...
+
+    async def entomb(
+        self, documents: Collection[str], disposal: str, ground: str, at_: datetime
+    ) -> int:
+        """Make tombstones of these documents, all or none; those that are already stay as they are."""
+        ...
+
+
+def age(said: Mapping[str, Any]) -> Aged:
+    """What the registry says of a document, as dates. Of several births or deaths that the records of
+    one person say, the latest counts, which keeps a document longest."""
+    births = [d for d in map(latest, said["births"]) if d]
+    deaths = [d for d in map(latest, said["deaths"]) if d]
+    fellows = tuple(Fellow(_types(f["types"]), latest(f["end"])) for f in said["fellows"])
+    return Aged(
+        said["document"],
+        said["binary"],
+        said["subject"],
+        said["status"],
+        _types(said["types"]),
+        latest(said["end"]),
+        max(births, default=None),
+        max(deaths, default=None),
+        tuple(said["same"]),
+        fellows,
+    )
+
+
+def _types(said: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((str(system), str(code)) for system, code in said)
+
 
 class FarRegistry:
     """The registry in another process."""
@@ -148,6 +185,25 @@ class FarRegistry:
             bool(found["current"]),
             _away(found.get("away")),
         )
+
+    async def aged(
+        self, binaries: Collection[str] = (), documents: Collection[str] = ()
+    ) -> Sequence[Mapping[str, Any]]:
+        """As `Registry.aged`; `Refused(BUSY)` when the registry does not answer."""
+        asked = {"binaries": sorted(binaries), "documents": sorted(documents)}
+        told: list[Mapping[str, Any]] = (await self._far.post("/internal/registry/aged", asked))[
+            "aged"
+        ]
+        return told
+
+    async def entomb(
+        self, documents: Collection[str], disposal: str, ground: str, at_: datetime
+    ) -> int:
+        """As `Registry.entomb`; `Refused(BUSY)` when the registry does not answer."""
+        asked = {
+            "documents": sorted(documents), "disposal": disposal, "ground": ground, "at": at_.isoformat(),
+        }  # fmt: skip
+        return int((await self._far.post("/internal/registry/entomb", asked))["entombed"])
 
 
 def _away(said: Mapping[str, Any] | None) -> Away | None:

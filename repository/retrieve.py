@@ -19,7 +19,7 @@ from repository.neighbours import Citation, Registry
 from repository.ranges import span, unchanged
 from repository.vault import Held, Vault
 from standards.mhd_retrieve import RETRIEVE
-from standards.outcome import FORBIDDEN, NOT_FOUND, Issue, Refused
+from standards.outcome import FORBIDDEN, GONE, NOT_FOUND, Issue, Refused
 from standards.rows import Needs
 
 _LITERALS = RETRIEVE.scope.literals if isinstance(RETRIEVE.scope, Needs) else ()
@@ -58,12 +58,24 @@ def retrieve(
                 Issue(NOT_FOUND, "There is no such document, or none that this token reaches.")
             )
         _account(call, held.binary_id, citation)
+        _refuse_what_is_not_given_out(held)
         made = form(call.headers.get("accept", ""), _format(call), held.content_type)
         if made == "raw":
             return await _bytes(call, vault, held, citation)
         return await _resource(call, vault, held, citation, made)
 
     return handle
+
+
+def _refuse_what_is_not_given_out(held: Held) -> None:
+    """410 for a document that was destroyed, 403 for one in quarantine. Only who may see its
+    DocumentReference comes so far."""
+    if held.destroyed:
+        words = "This document was destroyed; its DocumentReference says when and on what ground."
+        raise Refused(Issue(GONE, words))
+    if held.quarantine:
+        words = "This document is in quarantine and is not given out; the repository's operators decide."
+        raise Refused(Issue(FORBIDDEN, words))
 
 
 def _reach(call: Call) -> Permit:

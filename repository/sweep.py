@@ -8,9 +8,8 @@ costs what there is to sweep and not what there is to keep.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-
-from pymongo.asynchronous.client_session import AsyncClientSession
 
 from chassis import telemetry
 from chassis.mongo import Doc
@@ -19,6 +18,7 @@ from repository.vault import Vault
 
 GRACE = timedelta(hours=1)  # far longer than any submission takes from its bytes to its commit
 EVERY = timedelta(minutes=10)
+SOON = timedelta(seconds=15)
 BATCH = 500
 
 
@@ -26,15 +26,34 @@ async def sweep_for_ever(
     vault: Vault, registry: Registry, *, grace: timedelta = GRACE, every: timedelta = EVERY
 ) -> None:
     """Sweep now and again until cancelled; a sweep that fails is made up for by the next."""
+
+    async def once() -> int:
+        gone = await sweep(vault, registry, datetime.now(UTC), grace=grace)
+        if gone:
+            telemetry.log(telemetry.SWEPT, service="repository", count=gone)
+        return gone
+
+    await _for_ever("repository sweep", once, every.total_seconds())
+
+
+async def finish_for_ever(
+    works: Mapping[str, Callable[[], Awaitable[int]]], *, every: timedelta = SOON
+) -> None:
+    """Finish what others began, now and again until cancelled: disposals that a process left or that a
+    neighbour was away for, documents that are to be scanned."""
+    await asyncio.gather(
+        *(_for_ever(name, work, every.total_seconds()) for name, work in works.items())
+    )
+
+
+async def _for_ever(work: str, once: Callable[[], Awaitable[int]], pause: float) -> None:
     while True:
-        wait = every.total_seconds()
+        wait = pause
         try:
-            gone = await sweep(vault, registry, datetime.now(UTC), grace=grace)
-            if gone:
-                telemetry.log(telemetry.SWEPT, service="repository", count=gone)
+            await once()
         except Exception as fault:
-            # MongoDB or the registry is away, or worse; what was to be swept keeps until next time.
-            telemetry.log(telemetry.BACKGROUND, work="repository sweep", fault=type(fault).__name__)
+            # MongoDB or a neighbour is away, or worse; what is to be done keeps until next time.
+            telemetry.log(telemetry.BACKGROUND, work=work, fault=type(fault).__name__)
             wait = min(30.0, wait)
         await asyncio.sleep(wait)
 
@@ -79,49 +98,15 @@ async def _remove_released(vault: Vault, now: datetime, due: datetime) -> int:
     after = ""
     while True:
         where = {"due": {"$exists": True}, "state": "released", "_id": {"$gt": after}}
-        batch = await vault.deposits.many(where, {"digest": 1}, sort=[("_id", 1)], limit=BATCH)
+        batch = await vault.deposits.many(
+            where, {"blob": 1, "digest": 1}, sort=[("_id", 1)], limit=BATCH
+        )
         if not batch:
             return gone
         for deposit in batch:
-            await _remove_blob(vault, deposit["digest"], now, due)
+            await vault.remove(deposit.get("blob") or deposit["digest"], now, due)
             gone += await vault.deposits.delete({"_id": deposit["_id"], "state": "released"})
         after = batch[-1]["_id"]
-
-
-async def _remove_blob(vault: Vault, digest: str, now: datetime, due: datetime) -> None:
-    """Delete a blob unless a deposit needs it: mark, then look, then delete what is still marked.
-
-    A deposit is written before its blob is looked for. Whoever looks after the mark was made removes
-    the mark; whoever looked before it is seen by the look that follows the mark.
-    """
-    needed = {"digest": digest, "state": {"$ne": "released"}}
-    if await vault.deposits.count(needed, limit=1):
-        return
-    unclaimed = [{"dying": {"$exists": False}}, {"dying": {"$lte": due}}]  # or left by a dead sweep
-    blob = await vault.blobs.one({"_id": digest, "$or": unclaimed}, {"data": 0})
-    if blob is None:
-        return
-    was = {"dying": blob["dying"]} if "dying" in blob else {"dying": {"$exists": False}}
-    if not await vault.blobs.update({"_id": digest, **was}, {"$set": {"dying": now}}):
-        return
-    marked = {"_id": digest, "dying": now}
-    if await vault.deposits.count(needed, limit=1):
-        await vault.blobs.update(marked, {"$unset": {"dying": ""}})
-        return
-    upload = blob.get("upload")
-    if upload is None:
-        await vault.blobs.delete(marked)
-        return
-
-    async def disown(session: AsyncClientSession) -> bool:
-        if not await vault.blobs.delete(marked, session=session):
-            return False
-        note: Doc = {"_id": upload, "digest": digest, "at": now, "dead": True}
-        await vault.uploads.insert(note, session)
-        return True
-
-    if await vault.mongo.transaction(disown):
-        await vault.discard(upload)
 
 
 async def _give_up(vault: Vault, upload: Doc, due: datetime) -> None:
@@ -129,4 +114,4 @@ async def _give_up(vault: Vault, upload: Doc, due: datetime) -> None:
     if upload["dead"] or await vault.uploads.update(
         {"_id": upload["_id"], "at": {"$lt": due}}, {"$set": {"dead": True}}
     ):
-        await vault.discard(upload["_id"])
+        await vault.contents.discard(upload["_id"])

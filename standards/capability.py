@@ -6,34 +6,64 @@ instantiates, and what a server of them must declare.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from standards import pmir
+from standards import mhd, pmir
 from standards.rows import Public, Transaction, Unaudited
 from standards.search import COMMON
 
 VERSION = "0.1.0"
+DATE = "2026-11-25"
 _ITI = "https://profiles.ihe.net/ITI"
-INSTANTIATES = (
-    f"{_ITI}/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient",
-    f"{_ITI}/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient.Comprehensive",
-    f"{_ITI}/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient.Simplified",
-    f"{_ITI}/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient.Generate",
-    f"{_ITI}/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient.UnContained",
-    f"{_ITI}/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient.Fdoc",
-    f"{_ITI}/MHD/CapabilityStatement/IHE.MHD.DocumentResponder",
-    f"{_ITI}/PIXm/CapabilityStatement/IHE.PIXm.Manager",
-    f"{_ITI}/PDQm/CapabilityStatement/IHE.PDQm.PatientDemographicsSupplier",
-    f"{_ITI}/PDQm/CapabilityStatement/IHE.PDQm.PatientDemographicsSupplierMatch",
-    pmir.REGISTRY,
-)
-GUIDES = (
-    f"{_ITI}/MHD/ImplementationGuide/ihe.iti.mhd",
-    f"{_ITI}/PIXm/ImplementationGuide/ihe.iti.pixm",
-    f"{_ITI}/PDQm/ImplementationGuide/ihe.iti.pdqm",
-    f"{_ITI}/PMIR/ImplementationGuide/ihe.iti.pmir",
-)
+_MHD = f"{_ITI}/MHD/CapabilityStatement/IHE.MHD"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A requirement statement of IHE, and what must be served to claim it: these transactions, and,
+    where an option is about one, a profile or a search parameter."""
+
+    canonical: str
+    guide: str
+    codes: tuple[str, ...]
+    profile: str = ""
+    parameter: str = ""
+
+    def played(self, rows: Collection[Transaction]) -> bool:
+        """Whether these rows are all that it asks for."""
+        return (
+            {r.code for r in rows}.issuperset(self.codes)
+            and (not self.profile or any(self.profile in r.profiles for r in rows))
+            and (
+                not self.parameter or any(p.name == self.parameter for r in rows for p in r.search)
+            )
+        )
+
+
+_GUIDES = {
+    "MHD": f"{_ITI}/MHD/ImplementationGuide/ihe.iti.mhd",
+    "PIXm": f"{_ITI}/PIXm/ImplementationGuide/ihe.iti.pixm",
+    "PDQm": f"{_ITI}/PDQm/ImplementationGuide/ihe.iti.pdqm",
+    "PMIR": f"{_ITI}/PMIR/ImplementationGuide/ihe.iti.pmir",
+}
+ACTORS: tuple[Actor, ...] = (
+    Actor(f"{_MHD}.DocumentRecipient", "MHD", ("ITI-65",), mhd.MINIMAL_BUNDLE),
+    Actor(f"{_MHD}.DocumentRecipient.Comprehensive", "MHD", ("ITI-65",), mhd.COMPREHENSIVE_BUNDLE),
+    Actor(f"{_MHD}.DocumentRecipient.UnContained", "MHD", ("ITI-65",), mhd.UNCONTAINED_BUNDLE),
+    Actor(f"{_MHD}.DocumentRecipient.Fdoc", "MHD", ("ITI-65",)),
+    Actor(f"{_MHD}.DocumentRecipient.Simplified", "MHD", ("ITI-65", "ITI-105")),
+    Actor(f"{_MHD}.DocumentRecipient.Generate", "MHD", ("ITI-65", "ITI-106")),
+    Actor(f"{_MHD}.DocumentResponder", "MHD", ("ITI-66", "ITI-67", "ITI-68")),
+    Actor(f"{_MHD}.DocumentResponder.Target", "MHD", ("ITI-66", "ITI-67", "ITI-68"),
+          parameter="targetCommunityIdList"),
+    Actor(f"{_ITI}/PIXm/CapabilityStatement/IHE.PIXm.Manager", "PIXm", ("ITI-83", "ITI-104")),
+    Actor(f"{_ITI}/PDQm/CapabilityStatement/IHE.PDQm.PatientDemographicsSupplier", "PDQm", ("ITI-78",)),
+    Actor(f"{_ITI}/PDQm/CapabilityStatement/IHE.PDQm.PatientDemographicsSupplierMatch", "PDQm",
+          ("ITI-78", "ITI-119")),
+    Actor(pmir.REGISTRY, "PMIR", ("ITI-93", "ITI-94")),
+)  # fmt: skip
 
 METADATA = Transaction(
     code="capabilities",
@@ -61,10 +91,14 @@ def statement(
         base += door
     whole = [r for r in every if _of_system(r)]
     served = [r for r in every if not _of_system(r)]
+    actors = [a for a in ACTORS if a.played(every)]
     kinds = sorted({r.resource for r in served if r.resource and r.interaction != "transaction"})
     rest: dict[str, Any] = {
         "mode": "server",
-        "documentation": "Every interaction needs a bearer token; every one is audited.",
+        "documentation": (
+            "Every interaction needs a bearer token and is audited, but for this statement and the "
+            "definitions that it names."
+        ),
         "security": _security(auth),
         "resource": [_resource(kind, [r for r in served if r.resource == kind]) for kind in kinds],
     }
@@ -75,8 +109,10 @@ def statement(
         ]
     if whole:
         rest["operation"] = [{"name": r.operation, "definition": r.definition} for r in whole]
-    claims: dict[str, Any] = {} if door else {"instantiates": list(INSTANTIATES)}
-    guides: dict[str, Any] = {} if door else {"implementationGuide": list(GUIDES)}
+    claims: dict[str, Any] = {} if door else {"instantiates": [a.canonical for a in actors]}
+    guides: dict[str, Any] = {}
+    if not door:
+        guides["implementationGuide"] = list(dict.fromkeys(_GUIDES[a.guide] for a in actors))
     return {
         "resourceType": "CapabilityStatement",
         "url": f"{base}/metadata",
@@ -84,7 +120,7 @@ def statement(
         "name": "Throughline",
         "title": "Throughline: a longitudinal record and document registry",
         "status": "active",
-        "date": "2026-11-24",
+        "date": DATE,
         "kind": "instance",
         **claims,
         "software": {"name": "Throughline", "version": VERSION},
@@ -172,6 +208,10 @@ def _resource(kind: str, rows: list[Transaction]) -> dict[str, Any]:
             for p in parameters.values()
             for name in (p.name, *p.listed_as)
         ]
+    for name, by in (("searchInclude", "_include"), ("searchRevInclude", "_revinclude")):
+        offered = [i.said for r in rows for i in r.inclusions if i.by == by]
+        if offered:
+            said[name] = offered
     operations = [r for r in rows if r.interaction == "operation"]
     if operations:
         # PIXm writes the name with its dollar sign and PDQm without (PIX digest §1.1): list both.

@@ -9,7 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from standards import balp
-from standards.rows import Modifier, Needs, ParameterType, SearchParameter, Transaction, Unaudited
+from standards.rows import (
+    Inclusion,
+    Modifier,
+    Needs,
+    ParameterType,
+    SearchParameter,
+    Transaction,
+    Unaudited,
+)
 
 IG = "https://profiles.ihe.net/ITI/MHD"
 PROFILES = f"{IG}/StructureDefinition/"
@@ -43,6 +51,7 @@ def _parameter(
     chain_of: str | None = None,
     definition: str = "",
     array: bool = True,
+    see: str = "",
 ) -> SearchParameter:
     by_type: dict[str, tuple[Modifier, ...]] = {
         "string": ("exact", "contains", "missing"),
@@ -55,7 +64,9 @@ def _parameter(
         resource=resource,
         field=name.replace("-", "_").replace(".", "_"),
         expression=f"{resource}.{expression}",
-        see="MHD 2:3.67.4.1.2.1" if resource == "DocumentReference" else "MHD 2:3.66.4.1.2.1",
+        see=see or "MHD 2:3.67.4.1.2.1"
+        if resource == "DocumentReference"
+        else "MHD 2:3.66.4.1.2.1",
         array=array,
         modifiers=modifiers or by_type.get(type_, ()),
         targets=targets,
@@ -97,6 +108,14 @@ def _list(
     )  # fmt: skip
 
 
+_R4 = "FHIR R4 documentreference.html#search"
+_AUTHORS = (
+    "Practitioner", "PractitionerRole", "Organization", "Device", "Patient", "RelatedPerson",
+)  # fmt: skip
+_COMMUNITY = (
+    "The communities to ask; one that this server does not speak for is refused",
+    f"{IG}/SearchParameter/IHE-TargetCommunityIdList",
+)
 _WHOSE = (
     "Whose it is: all records of that person are searched. Also patient.identifier=system|value"
 )
@@ -123,9 +142,17 @@ DOCUMENT_PARAMETERS: tuple[SearchParameter, ...] = (
     _document("period", "date", "context.period", "When the service took place", array=False),
     _parameter("DocumentReference", "related", "reference", "context.related",
                "A related case or event; related:identifier=system|value for its number",
-               modifiers=("identifier",)),
+               modifiers=("identifier", "missing")),
     _document("security-label", "token", "securityLabel", "A security label; repeat it for several"),
     _document("setting", "token", "context.practiceSetting", "Practice setting"),
+    _document("targetCommunityIdList", "uri", f"extension('{HOME_COMMUNITY}').value", _COMMUNITY[0],
+              definition=_COMMUNITY[1]),
+    _parameter("DocumentReference", "author", "reference", "author",
+               "An author who is not contained; author:identifier=system|value for a number",
+               modifiers=("identifier", "missing"), targets=_AUTHORS, see=_R4),
+    _parameter("DocumentReference", "relatesto", "reference", "relatesTo.target",
+               "The document that it replaces, transforms, appends or signs",
+               modifiers=("missing",), targets=("DocumentReference",), see=_R4),
 )  # fmt: skip
 
 LIST_PARAMETERS: tuple[SearchParameter, ...] = (
@@ -148,6 +175,42 @@ LIST_PARAMETERS: tuple[SearchParameter, ...] = (
                modifiers=("identifier",), definition=f"{_CORE}List-source"),
     _list("sourceId", "token", f"extension('{SOURCE_ID}').value", "The system that submitted it",
           definition=f"{IG}/SearchParameter/List-SourceId"),
+    _list("targetCommunityIdList", "uri", f"extension('{HOME_COMMUNITY}').value", _COMMUNITY[0],
+          definition=_COMMUNITY[1]),
+    _parameter("List", "item", "reference", "entry.item", "A document or Folder that it lists",
+               modifiers=("missing",), targets=("DocumentReference", "List"),
+               see="FHIR R4 list.html#search"),
+)  # fmt: skip
+
+_INCLUDE = "FHIR R4 search.html#include"
+_REVINCLUDE = "FHIR R4 search.html#revinclude"
+DOCUMENT_INCLUSIONS: tuple[Inclusion, ...] = (
+    Inclusion("_include", "DocumentReference", "patient", ("Patient",), _INCLUDE,
+              "Whose the document is, as the caller may see them"),
+    Inclusion("_include", "DocumentReference", "author", ("Patient",), _INCLUDE,
+              "Authors who are Patients here; contained ones come anyway"),
+    Inclusion("_include", "DocumentReference", "related", ("DocumentReference", "List"), _INCLUDE,
+              "Documents and lists of the same case"),
+    Inclusion("_include", "DocumentReference", "relatesto", ("DocumentReference",), _INCLUDE,
+              "What the document replaces, transforms, appends or signs"),
+    Inclusion("_revinclude", "DocumentReference", "related", ("DocumentReference",), _REVINCLUDE,
+              "Documents that say they belong with it"),
+    Inclusion("_revinclude", "DocumentReference", "relatesto", ("DocumentReference",), _REVINCLUDE,
+              "What replaces, transforms, appends or signs the document"),
+    Inclusion("_revinclude", "List", "item", ("DocumentReference",), _REVINCLUDE,
+              "The SubmissionSets and Folders that list the document"),
+    Inclusion("_revinclude", "Provenance", "target", ("DocumentReference",), _REVINCLUDE,
+              "Why the document was rewritten after its patient was merged"),
+)  # fmt: skip
+LIST_INCLUSIONS: tuple[Inclusion, ...] = (
+    Inclusion("_include", "List", "patient", ("Patient",), _INCLUDE,
+              "Whose it is, as the caller may see them"),
+    Inclusion("_include", "List", "item", ("DocumentReference", "List"), _INCLUDE,
+              "The documents and Folders that it lists"),
+    Inclusion("_revinclude", "List", "item", ("List",), _REVINCLUDE,
+              "The SubmissionSets that list the Folder"),
+    Inclusion("_revinclude", "Provenance", "target", ("List",), _REVINCLUDE,
+              "Why it was rewritten after its patient was merged"),
 )  # fmt: skip
 
 ITI_65 = Transaction(
@@ -176,6 +239,7 @@ ITI_66 = Transaction(
     audit=balp.ITI_66,
     see="MHD 2:3.66",
     search=LIST_PARAMETERS,
+    inclusions=LIST_INCLUSIONS,
     words="Finds SubmissionSets and Folders. Needs patient, code and status, or identifier or _id.",
 )
 ITI_67 = Transaction(
@@ -189,6 +253,7 @@ ITI_67 = Transaction(
     audit=balp.ITI_67,
     see="MHD 2:3.67",
     search=DOCUMENT_PARAMETERS,
+    inclusions=DOCUMENT_INCLUSIONS,
     words="Finds documents. Needs patient (or patient.identifier) and status, or identifier or _id.",
 )
 READ_LIST = Transaction(
@@ -239,6 +304,20 @@ def _versions(of: Transaction) -> Transaction:
         parameters=("_at", "_since", "_count", "status"),
         words="Its versions, newest first. _at: those that stood at that time; _since: those made since.",
     )
+
+
+READ_PROVENANCE = Transaction(
+    code="provenance",
+    name="Read a Provenance",
+    service="registry",
+    interaction="read",
+    resource="Provenance",
+    routes=(("GET", "/Provenance/{id}"),),
+    scope=Needs("r", "Provenance"),
+    audit=balp.rest("R", "read", ("data",)),
+    see="MHDS 1:50.4.1 (patient merge), FHIR R4 provenance.html",
+    words="Why versions were made that nobody submitted. Found by `_revinclude=Provenance:target`.",
+)
 
 
 def _versions_of_person(of: Transaction) -> Transaction:
@@ -293,6 +372,6 @@ DOCUMENT_OF = _door(
 )  # fmt: skip
 
 TRANSACTIONS: tuple[Transaction, ...] = (
-    ITI_65, ITI_66, ITI_67, READ_LIST, READ_DOCUMENT, LIST_VERSION, DOCUMENT_VERSION, LIST_HISTORY,
-    DOCUMENT_HISTORY, LISTS_HISTORY, DOCUMENTS_HISTORY, REFERENCED, DOCUMENT_OF,
+    ITI_65, ITI_66, ITI_67, READ_LIST, READ_DOCUMENT, READ_PROVENANCE, LIST_VERSION, DOCUMENT_VERSION,
+    LIST_HISTORY, DOCUMENT_HISTORY, LISTS_HISTORY, DOCUMENTS_HISTORY, REFERENCED, DOCUMENT_OF,
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from standards import balp
-from standards.rows import Needs, ParameterType, SearchParameter, Transaction
+from standards.rows import Needs, Operand, ParameterType, SearchParameter, Transaction
 
 IG = "https://profiles.ihe.net/ITI/PDQm"
 PATIENT_PROFILE = f"{IG}/StructureDefinition/IHE.PDQm.Patient"
@@ -146,6 +146,12 @@ ITI_119 = Transaction(
     body="parameters",
     takes=("Parameters", "Patient"),
     operation="match",
+    operands=(
+        Operand("resource", "in", 1, "1", "Patient", "Whom to look for"),
+        Operand("onlyCertainMatches", "in", 0, "1", "boolean", "Only whom is sure to be the same"),
+        Operand("count", "in", 0, "1", "integer", "How many candidates at most"),
+        Operand("return", "out", 1, "1", "Bundle", "Candidates, the likeliest first"),
+    ),
     definition=f"{IG}/OperationDefinition/PDQmMatch",
     profiles=(PATIENT_PROFILE,),
     invalid=400,

@@ -11,7 +11,7 @@ from typing import Any
 
 from standards import balp
 from standards.outcome import PROFILE, REQUIRED, ErrorKind, Issue
-from standards.rows import Needs, Transaction, Unaudited
+from standards.rows import Needs, Operand, Transaction, Unaudited
 
 IG = "https://profiles.ihe.net/ITI/PIXm"
 PATIENT_PROFILE = f"{IG}/StructureDefinition/IHE.PIXm.Patient"
@@ -40,6 +40,17 @@ ITI_83 = Transaction(
     body="parameters",
     parameters=("sourceIdentifier", "targetSystem"),
     operation="ihe-pix",
+    operands=(
+        Operand(
+            "sourceIdentifier", "in", 1, "1", "string", "The identifier that is known", "token"
+        ),
+        Operand("targetSystem", "in", 0, "*", "string", "Domains to answer in; none: all", "uri"),
+        Operand("_format", "in", 0, "1", "string", "Media type of the answer", "token"),
+        Operand(
+            "targetIdentifier", "out", 0, "*", "Identifier", "An identifier of the same person"
+        ),
+        Operand("targetId", "out", 0, "*", "Reference", "A Patient of the same person"),
+    ),
     definition=OPERATION,
     profiles=(PATIENT_PROFILE,),
     max_body=64 * 1024,
@@ -91,7 +102,38 @@ WHO = Transaction(
     see="docs/decisions/0005-near-and-far-neighbours.md",
     body="json",
     surface="internal",
-    words='{"asked": [["id", "…"], ["identifier", "system", "value"]]} gives {"who": [… or null]}.',
+    words='{"asked": [["id", "…"], ["identifier", "system", "value"]], "viewer": {"client", "role", '
+    '"organisation", "purpose"} or null} gives {"who": [… or null]}: whom this viewer may know of.',
+)
+PATIENTS = Transaction(
+    code="patients",
+    name="Patients as a caller may see them",
+    service="pix",
+    interaction="internal",
+    resource="",
+    routes=(("POST", "/internal/pix/patients"),),
+    scope=Needs("", "", ("throughline.internal",)),
+    audit=Unaudited("asked by our own services while they serve a request that is audited"),
+    see="docs/decisions/0005-near-and-far-neighbours.md",
+    body="json",
+    surface="internal",
+    words='{"ids": […], "permit": {"by", "narrow", "version"}, "viewer": {"client", "role", "organisation", '
+    '"purpose"}} gives {"patients": [their JSON as text]}: those within the permit and sight of the viewer.',
+)
+HAPPENED = Transaction(
+    code="happened",
+    name="What happened to records",
+    service="pix",
+    interaction="internal",
+    resource="",
+    routes=(("POST", "/internal/pix/happened"),),
+    scope=Needs("", "", ("throughline.internal",)),
+    audit=Unaudited("asked by our own services, which audit what they do upon it"),
+    see="docs/decisions/0022-subjects-after-a-merge.md",
+    body="json",
+    surface="internal",
+    words='{"since": event id or its beginning} gives {"happened": [[event id, record], …]}: merges and '
+    "revisions from there on, in their order, at most 1,000.",
 )
 SOURCE = Transaction(
     code="source",
@@ -108,7 +150,15 @@ SOURCE = Transaction(
     words='{"system": "…", "client": "…"} makes the client the Source of the domain.',
 )
 
-TRANSACTIONS: tuple[Transaction, ...] = (ITI_83, ITI_104, ITI_104_REMOVE, WHO, SOURCE)
+TRANSACTIONS: tuple[Transaction, ...] = (
+    ITI_83,
+    ITI_104,
+    ITI_104_REMOVE,
+    WHO,
+    PATIENTS,
+    HAPPENED,
+    SOURCE,
+)
 
 
 def check(patient: Mapping[str, Any]) -> tuple[Issue, ...]:

@@ -47,6 +47,40 @@ class SearchParameter:
 
 
 @dataclass(frozen=True, slots=True)
+class Inclusion:
+    """What a search may bring along with its matches.
+
+    `_include` leads from a match of type `source` by `parameter` to a resource of one of `targets`;
+    `_revinclude` brings the resources of type `source` whose `parameter` leads to a match.
+    """
+
+    by: Literal["_include", "_revinclude"]
+    source: str
+    parameter: str
+    targets: tuple[str, ...]
+    see: str
+    words: str
+
+    @property
+    def said(self) -> str:
+        """As the parameter writes it, without a target."""
+        return f"{self.source}:{self.parameter}"
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One parameter of an operation: what it is called, which way it goes, how often, of what type."""
+
+    name: str
+    use: Literal["in", "out"]
+    least: int
+    most: str
+    type: str
+    words: str
+    search: str = ""  # how a string is read, when it has the grammar of a search parameter
+
+
+@dataclass(frozen=True, slots=True)
 class AuditPattern:
     """How a transaction is audited: the fixed parts of its AuditEvent.
 
@@ -119,10 +153,12 @@ class Transaction:
     takes: tuple[str, ...] = ()
     media: tuple[tuple[str, str], ...] = ()
     search: tuple[SearchParameter, ...] = ()
+    inclusions: tuple[Inclusion, ...] = ()
     parameters: tuple[
         str, ...
     ] = ()  # names an operation or conditional interaction takes in its query
     operation: str = ""
+    operands: tuple[Operand, ...] = ()
     definition: str = ""
     profiles: tuple[str, ...] = ()
     invalid: int | None = None

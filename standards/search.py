@@ -22,7 +22,7 @@ from typing import Any, Literal, cast
 from standards import dates
 from standards.index import contact, fold, reference
 from standards.outcome import INVALID, NOT_SUPPORTED, UNKNOWN_PARAMETER, Issue, Refused
-from standards.rows import SearchParameter
+from standards.rows import Inclusion, SearchParameter
 
 Prefix = Literal["eq", "ne", "lt", "gt", "le", "ge", "sa", "eb", "ap"]
 Pair = tuple[str, str]
@@ -118,7 +118,8 @@ class Search:
     `used` are the pairs that took effect, for the self link; `ignored` are warnings about the rest
     (lenient only). `cursor` continues an earlier search and stands alone; once it has been opened,
     the other fields are those of that search and `after` is where its last page ended (() for its
-    beginning).
+    beginning). `total` is how many matched when that was counted, under a filter with the digest
+    `counted`; None when it is still to be counted.
     """
 
     clauses: tuple[Clause, ...] = ()
@@ -132,6 +133,8 @@ class Search:
     cursor: str = ""
     after: tuple[Any, ...] | None = None
     asked: datetime | None = None  # when its first page was asked for
+    total: int | None = None
+    counted: bytes = b""
 
     def of(self, name: str) -> tuple[Clause, ...]:
         """The clauses of one parameter, in the order they were given."""
@@ -155,15 +158,18 @@ def parse(
     sortable: Iterable[str] | None = None,
     base: str = "",
     now: datetime | None = None,
+    inclusions: Sequence[Inclusion] = (),
 ) -> Search:
     """Understand the decoded query pairs of a search on `resource`, whose rows are `parameters`
     (`COMMON` is always added).
 
     `sortable` limits what `_sort` takes (default: every string and date, `_id`, `_lastUpdated`);
-    `base` makes absolute references of this server relative; `now` is what `ap` approximates from.
+    `base` makes absolute references of this server relative; `now` is what `ap` approximates from;
+    `inclusions` are what the search may bring along (none: any that its parameters could lead to).
     Raises `Refused` with every issue, each `where` its parameter's name.
     """
     reading = _Reading(_named(parameters), resource, strict, max_count, sortable, base, now)
+    reading.inclusions = inclusions
     reading.count = min(default_count, max_count)
     for name, value in pairs:
         reading.take(name, value)
@@ -208,6 +214,7 @@ class _Reading:
         self.sort: tuple[SortKey, ...] = ()
         self.count = 0
         self.only_count = False
+        self.inclusions: Sequence[Inclusion] = ()
         self.include: list[str] = []
         self.revinclude: list[str] = []
         self.used: list[Pair] = []
@@ -499,7 +506,15 @@ class _Reading:
         if not source or not path:
             self.wrong(name, f"{name} takes Type:parameter or Type:parameter:Target.")
             return False
-        if name == "_include":
+        if self.inclusions:
+            offered = [i for i in self.inclusions if i.by == name]
+            here = [i for i in offered if i.said == f"{source}:{path}"]
+            if not any(not target or target in i.targets for i in here):
+                many = ", ".join(i.said for i in offered) or "none"
+                words = f"{name}={_shown(value)} is not offered; offered are: {many}."
+                self.unsupported(name, words)
+                return False
+        elif name == "_include":
             row = self.rows.get(path)
             if source != self.resource or row is None or row.type != "reference":
                 self.unsupported(name, f'"{_shown(value)}" leads from {self.resource} to nothing.')

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from standards import balp, capability
 from standards.operation import MANY, Operation, Parameter, definition
-from standards.rows import AuditPattern, Needs, Public, Transaction, Unaudited
+from standards.rows import AuditPattern, Needs, Transaction
 
 SCOPE = "throughline.steward"
 SVG = "image/svg+xml"
@@ -372,19 +372,7 @@ def _row(operation: Operation) -> Transaction:
 
 
 ROWS: dict[str, Transaction] = {o.code: _row(o) for o in OPERATIONS}
-DEFINITION = Transaction(
-    code="definition",
-    name="Operation definitions",
-    service="pix",
-    interaction="read",
-    resource="OperationDefinition",
-    routes=(("GET", "/OperationDefinition/{id}"),),
-    scope=Public("says what the operations take and give, as /metadata does"),
-    audit=Unaudited("says nothing about any person"),
-    see="FHIR R4 operationdefinition.html",
-    words="The definition of one of this exchange's own operations.",
-)
-TRANSACTIONS: tuple[Transaction, ...] = (*ROWS.values(), DEFINITION)
+TRANSACTIONS: tuple[Transaction, ...] = tuple(ROWS.values())
 
 DEFINITIONS = {
     o.id: definition(o, version=capability.VERSION, date=_DATE) for o in OPERATIONS

@@ -21,6 +21,9 @@ from chassis.mongo import Mongo
 from chassis.settings import Settings
 
 ORIGIN = "http://exchange.test"
+MASTER_KEY = (
+    "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="  # the one of tests/repository/shelf.py
+)
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
@@ -144,6 +147,7 @@ async def running(
     from exchange.together import application
 
     settings = Settings(
+        master_key=SecretStr(MASTER_KEY),
         public_url=ORIGIN,
         mongodb=SecretStr(uri),
         database_prefix=prefix,

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from chassis.call import Account, Call, Caller, dumps, instant
 from chassis.cursor import LIFE, _keys, cursor_key
 from chassis.mongo import Doc, Mongo, Table
+from chassis.pages import FEW
 from chassis.search import NOTHING, indexes, matching, narrow, searchset
 from governance.permit import Permit
 from standards import dates
@@ -526,6 +527,32 @@ async def test_paging_never_skips_or_repeats_what_stays_while_others_come_and_go
     assert len(seen) == len(set(seen)), "nothing is given twice"
     assert stayed <= set(seen), "nothing that stays is left out"
     assert seen == sorted_ids([known[i] for i in seen], sort), "the order holds over all pages"
+
+
+async def test_a_large_total_is_counted_once_and_again_when_the_permit_changes(
+    mongo: Mongo,
+) -> None:
+    table = mongo.table("searching", "counted")
+    rng = random.Random(7)
+    first = a_thing(rng, "t") | {"date": "2020", "at": NOW}
+    row = stored(first)
+    codes = [tokens([{"code": "ab"[n % 2]}]) for n in range(FEW + 10)]
+    rows = [{**row, "_id": f"t{n:05}", "ix": row["ix"] | {"code": c}} for n, c in enumerate(codes)]
+    await table.insert_many(rows)
+    page = await ask(table, ("_sort", "-date"), ("_count", "3"))
+    assert page["total"] == FEW + 10
+    await table.delete({"_id": "t00500"})
+    url = link(page, "next") or ""
+    later = await ask(table, *pairs_of(url))
+    assert later["total"] == FEW + 10, "later pages carry what the first counted"
+    urls = [e["fullUrl"].rpartition("/")[2] for e in later["entry"]]
+    assert urls == [f"t{FEW + 10 - n:05}" for n in (4, 5, 6)]
+    permit = Permit(("x",), (frozenset({("code", "a")}),))
+    narrowed = await ask(table, *pairs_of(url), permit=permit)
+    assert narrowed["total"] == (FEW + 10) // 2 - 1, "but never for whom it was not counted"
+    again = await ask(table, *pairs_of(link(later, "first") or ""))
+    assert again["total"] == FEW + 9, "and who starts again has it counted anew"
+    await table.raw.drop()
 
 
 async def test_later_pages_lead_back_to_the_first(things: Table) -> None:

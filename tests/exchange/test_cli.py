@@ -88,6 +88,8 @@ def nowhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
 COMMANDS = (
     (), ("serve",), ("demo",), ("seed",), ("doctor",), ("token",), ("clients",), ("clients", "add"),
     ("clients", "list"), ("clients", "revoke"), ("clients", "keygen"),
+    *(("keys", name) for name in ("new", "list", "rotate", "retire", "encrypt")),
+    *(("retention", name) for name in ("review", "approve", "destroy", "certificate")),
 )  # fmt: skip
 
 

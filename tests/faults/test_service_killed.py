@@ -27,6 +27,7 @@ from registry.near import Neighbour
 from repository.sweep import sweep
 from repository.vault import Vault
 from tests.makers_mhd import a_bundle, a_document, a_patient, locations, publish
+from tests.repository.shelf import RING
 from tests.running import Exchange
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
@@ -94,7 +95,10 @@ async def test_the_same_submission_succeeds_and_no_orphan_survives_the_sweep(
                 person = await a_patient(client)
                 bytes_of = random.Random(1)
                 bundle = a_bundle(
-                    *(a_document(person, content=bytes_of.randbytes(30_000)) for _ in range(60))
+                    *(
+                        a_document(person, content=bytes_of.randbytes(15_000).hex().encode())
+                        for _ in range(60)
+                    )
                 )
                 submitting = asyncio.create_task(publish(client, bundle))
                 while await deposits.count({}) < 5:
@@ -115,7 +119,7 @@ async def test_the_same_submission_succeeds_and_no_orphan_survives_the_sweep(
                 assert await deposits.count({}) == 60 + left
 
                 registry = Neighbour(await Documents.opened(mongo))
-                vault = await Vault.opened(mongo)
+                vault = await Vault.opened(mongo, RING)
                 for _ in range(2):  # what one sweep releases goes with the next
                     await sweep(vault, registry, datetime.now(UTC), grace=timedelta(seconds=-5))
                 assert await deposits.count({}) == 60

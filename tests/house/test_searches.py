@@ -81,7 +81,10 @@ async def test_a_parameter_is_served_by_get_and_post_and_by_an_index(
 ) -> None:
     row, parameter = pair
     before, _ = await unindexed(exchange, 0)
-    asked = NEEDED[path(row)] | {parameter.name: VALUES[parameter.type]}
+    value = VALUES[parameter.type]
+    if parameter.type == "reference" and parameter.targets:
+        value = f"{parameter.targets[0]}/x"
+    asked = NEEDED[path(row)] | {parameter.name: value}
     if row.resource == "Patient" and parameter.name in BROAD:
         asked["family"] = "abc"
     got = await client.get(path(row), params=asked)

@@ -20,7 +20,7 @@ from auth.clients import Client, Clients
 from chassis.mongo import Mongo
 from chassis.settings import Settings
 from exchange.apart import SERVICES, application
-from tests.running import ORIGIN, Exchange, serving
+from tests.running import MASTER_KEY, ORIGIN, Exchange, serving
 
 PATHS = (
     ("/fhir/Patient", "pix"),
@@ -39,6 +39,8 @@ class Roads(httpx.AsyncBaseTransport):
     def __init__(self) -> None:
         self.apps: dict[str, Any] = {}
         self.passed: list[str] = []
+        self.closed: set[str] = set()  # internal doors that nobody can reach for now
+        self.settings: dict[str, Settings] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         host, path = request.url.host, request.url.path
@@ -48,6 +50,8 @@ class Roads(httpx.AsyncBaseTransport):
             assert not path.startswith("/internal"), "the proxy never routes internal doors"
         else:
             self.passed.append(f"{service}{path}")
+            if path in self.closed:
+                raise httpx.ConnectError(f"{path} is closed")
         if service not in self.apps:
             raise httpx.ConnectError(f"{service} is down")
         return await httpx.ASGITransport(self.apps[service]).handle_async_request(request)
@@ -78,6 +82,7 @@ async def apart(
                 public_url=ORIGIN,
                 mongodb=SecretStr(uri),
                 database_prefix=prefix,
+                master_key=SecretStr(MASTER_KEY),
                 data=folder / service,
                 log_level="error",
                 service_key=SecretStr(str(path)),
@@ -86,6 +91,7 @@ async def apart(
             app = application(settings, service, transport=roads)
             await stack.enter_async_context(serving(app))
             roads.apps[service] = app
+            roads.settings[service] = settings
         assert settings is not None
         http = await stack.enter_async_context(httpx.AsyncClient(transport=roads, base_url=ORIGIN))
         yield Exchange(settings, mongo, http, _Joined(roads)), roads

@@ -259,6 +259,14 @@ BREACHES: tuple[Breach, ...] = (
         f"{ATTACHMENT}.contentType",
     ),
     Breach(
+        "bytes that are not of their media type",
+        lambda b: (
+            _A(b).update(contentType="application/pdf"),
+            b["entry"][2]["resource"].update(contentType="application/pdf"),
+        ),
+        f"{ATTACHMENT}.contentType",
+    ),
+    Breach(
         "a Binary without data",
         lambda b: b["entry"][2]["resource"].pop("data"),
         "Bundle.entry[2].resource.data",

@@ -297,7 +297,7 @@ async def test_a_document_keeps_its_bytes_to_the_last_one(
 ) -> None:
     """Base64 may be padded, wrapped and end on any length."""
     for length in (0, 1, 2, 3, 1024 * 1024 + 1):
-        content = bytes(n % 251 for n in range(length))
+        content = bytes(1 + n % 251 for n in range(length))
         bundle = a_bundle(a_document(person, content=content, masterIdentifier=unique()))
         if length == 0:
             assert bundle["entry"][2]["resource"]["data"] == ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest_asyncio
+from pydantic import SecretStr
 
 from affinity.pack import load
 from chassis.call import Caller, Service
@@ -18,11 +19,13 @@ from chassis.onion import create
 from chassis.service import Rider
 from chassis.settings import Settings
 from repository.app import open_service
+from repository.intake import Intake
 from repository.neighbours import Cited
 from repository.vault import Kept, Vault
+from standards import records
 from standards.mhd_retrieve import TRANSACTIONS
 from tests.repository.shelf import Shelf, some
-from tests.running import serving
+from tests.running import MASTER_KEY, serving
 
 ORIGIN = "http://repository.test"
 PACK = load("greater_manchester")
@@ -78,7 +81,10 @@ class Alone:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def alone(mongo: Mongo, tmp_path_factory: Any) -> AsyncIterator[Alone]:
     settings = Settings(
-        public_url=ORIGIN, data=Path(tmp_path_factory.mktemp("data")), log_level="error"
+        master_key=SecretStr(MASTER_KEY),
+        public_url=ORIGIN,
+        data=Path(tmp_path_factory.mktemp("data")),
+        log_level="error",
     )
     shelf, notebook = Shelf(), Notebook()
     vaults: list[Vault] = []
@@ -86,10 +92,10 @@ async def alone(mongo: Mongo, tmp_path_factory: Any) -> AsyncIterator[Alone]:
     @asynccontextmanager
     async def opening() -> AsyncIterator[tuple[list[Service], Rider]]:
         async with open_service(settings, mongo, PACK, registry=shelf, audit=notebook) as service:
-            assert isinstance(service.near, Vault)
-            vaults.append(service.near)
+            assert isinstance(service.near, Intake)
+            vaults.append(service.near.vault)
             await service.ready()
             yield [service], Rider(settings, ByToken(), notebook)
 
-    async with serving(create(opening, TRANSACTIONS)) as app:
+    async with serving(create(opening, (*TRANSACTIONS, *records.TRANSACTIONS))) as app:
         yield Alone(vaults[0], shelf, notebook, app)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 
 from chassis.attachment import Attachment
 from chassis.call import Caller
 from governance.permit import Permit
+from repository.keys import KeyRing
 from repository.neighbours import Cited
 
 
@@ -24,6 +26,16 @@ class Shelf:
         self.asked.extend(binary_ids)
         return frozenset(binary_ids) & self.documents.keys()
 
+    async def aged(
+        self, binaries: Collection[str] = (), documents: Collection[str] = ()
+    ) -> list[Mapping[str, Any]]:
+        return []
+
+    async def entomb(
+        self, documents: Collection[str], disposal: str, ground: str, at_: datetime
+    ) -> int:
+        return 0
+
     async def document_of(self, binary_id: str, permit: Permit, viewer: Caller) -> Cited | None:
         found = self.documents.get(binary_id)
         if viewer.organisation != self.only_for.get(binary_id, viewer.organisation):
@@ -35,6 +47,8 @@ class Shelf:
 
 
 some = Attachment.of
+RING = KeyRing({"test": bytes(range(32))}, "test")
+"""Master keys for tests that open a vault of their own."""
 
 
 async def all_of(pieces: Any) -> bytes:

@@ -51,7 +51,7 @@ async def in_pieces(content: bytes) -> AsyncIterator[bytes]:
 def claims(content: bytes, **changes: str) -> dict[str, str]:
     return {
         "Content-Type": "application/octet-stream",
-        "X-Document-Type": "text/plain",
+        "X-Document-Type": "application/octet-stream",
         "X-Document-Size": str(len(content)),
         "X-Document-Sha1": sha1(content).hexdigest(),
         "X-Document-Sha256": sha256(content).hexdigest(),
@@ -132,7 +132,7 @@ async def test_the_vault_serves_the_registry_alike_near_and_far(alone: Alone, ki
     content = os.urandom(150_000)
     async with far_to(alone.app) as far:
         vault: neighbours.Vault = alone.vault if kind == "near" else neighbours.FarVault(far)
-        first = await vault.deposit("text/plain", some(content))
+        first = await vault.deposit("application/octet-stream", some(content))
         second = await vault.deposit("text/plain", some(b""))
         await vault.keep({first.binary_id: "d1"})
         await vault.keep({})

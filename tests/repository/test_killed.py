@@ -17,7 +17,7 @@ from chassis.mongo import Mongo
 from repository.neighbours import Cited
 from repository.sweep import sweep
 from repository.vault import CHUNK, WHOLE, Vault
-from tests.repository.shelf import Shelf, all_of, some
+from tests.repository.shelf import RING, Shelf, all_of, some
 
 ROOT = Path(__file__).parents[2]
 _STORY = """
@@ -25,6 +25,7 @@ import asyncio, random, sys, time
 from chassis.attachment import Attachment
 from chassis.mongo import Mongo
 from repository.vault import Vault
+from tests.repository.shelf import RING
 
 class Slowly:
     def __init__(self, content, pause):
@@ -40,7 +41,7 @@ class Slowly:
         yield self.content[half:]
 
 async def main():
-    vault = await Vault.opened(Mongo(sys.argv[1], prefix=sys.argv[2]))
+    vault = await Vault.opened(Mongo(sys.argv[1], prefix=sys.argv[2]), RING)
     content = random.Random(7).randbytes(int(sys.argv[3]))
     await vault.deposit("application/pdf", Slowly(content, sys.argv[4] == "half"))
     print("whole", flush=True)
@@ -56,7 +57,11 @@ asyncio.run(main())
 async def test_the_retry_succeeds_and_no_orphan_survives_the_sweep(
     mongo: Mongo, mongod_uri: str, database_prefix: str, size: int, moment: str
 ) -> None:
-    vault, shelf, content = await Vault.opened(mongo), Shelf(), random.Random(7).randbytes(size)
+    vault, shelf, content = (
+        await Vault.opened(mongo, RING),
+        Shelf(),
+        random.Random(7).randbytes(size),
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", _STORY, mongod_uri, database_prefix, str(size), moment],
         stdout=subprocess.PIPE,

@@ -14,6 +14,7 @@ _STORY = """
 import asyncio, base64, hashlib, os, resource, sys
 from contextlib import asynccontextmanager
 from pathlib import Path
+from affinity.pack import load
 from chassis.mongo import Mongo
 from chassis.onion import create
 from chassis.service import Rider
@@ -85,7 +86,7 @@ async def main():
         peak = Peak()
         before = resident()
         _, (attachment,) = await body(peak)
-        kept = await vaults[0].deposit("application/pdf", attachment)
+        kept = await vaults[0].deposit("application/octet-stream", attachment)
         peak.look()
         attachment.close()
         shelf.documents[kept.binary_id] = Cited("d", "Patient/p")

@@ -17,14 +17,14 @@ from repository.neighbours import Cited
 from repository.sweep import sweep
 from repository.vault import CHUNK, WHOLE, Held, Vault
 from standards.outcome import BYTES_DIFFER, EXCEPTION, Refused
-from tests.repository.shelf import Shelf, all_of, some
+from tests.repository.shelf import RING, Shelf, all_of, some
 
 NO_GRACE = timedelta(seconds=-1)
 
 
 @pytest_asyncio.fixture
 async def vault(mongo: Mongo) -> AsyncIterator[Vault]:
-    opened = await Vault.opened(mongo)
+    opened = await Vault.opened(mongo, RING)
     for table in (opened.deposits, opened.blobs, opened.chunks, opened.uploads):
         await table.delete({}, many=True)
     yield opened
@@ -101,7 +101,7 @@ async def test_bytes_that_are_not_what_they_claim_are_refused(
 async def test_damaged_bytes_are_not_given_out(vault: Vault) -> None:
     small = await vault.deposit("text/plain", some(b"right"))
     large = await vault.deposit("text/plain", some(os.urandom(WHOLE + CHUNK)))
-    await vault.blobs.update({"data": b"right"}, {"$set": {"data": b"wrong"}})
+    await vault.blobs.update({"size": 5}, {"$set": {"data": b"wrong" + bytes(16)}})
     await vault.chunks.update({"_id.n": 1}, {"$set": {"data": b"wrong"}})
     for kept in (small, large):
         with pytest.raises(Refused) as refusal:
