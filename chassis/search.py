@@ -114,7 +114,7 @@ async def searchset(
         table, search, filters, keys, replaced=(replace or {}).keys(), fields=fields, hint=hint,
         few=few,
     )  # fmt: skip
-    kind = f"{call.base}/{call.row.resource}"
+    kind = f"{call.base}{call.row.door}/{call.row.resource}"
     entries = matches(kind, ((r["_id"], r["b"] if show is None else show(r)) for r in found.rows))
     if include is not None and found.rows:
         entries += [_included(call.base, body) for body in await include(found.rows)]

@@ -360,7 +360,7 @@ class Endpoint:
 
     def _refused(self, refusal: Refused) -> tuple[Answer, tuple[Issue, ...]]:
         status = refusal.status(self.row.invalid)
-        answer = Answer.fhir(outcome(refusal.issues), status)
+        answer = Answer.fhir(outcome(refusal.issues, self.row.coded), status)
         answer.headers.update(refusal.headers)
         return answer, refusal.issues
 

@@ -6,6 +6,7 @@
     ITI-66, ITI-67  find.py      indexed.py says what resources are found by
     read, vread     read.py
     history         versions.py
+    NRL door        pointers.py  pointer.py is its thinking, and pure
     after a merge   subjects.py
     neighbours      near.py, disposal.py   what the repository asks
                     neighbours.py          whom the registry asks
@@ -23,6 +24,7 @@ from chassis.call import Route, Service
 from chassis.mongo import Mongo
 from chassis.outbox import Forwarder, Writer
 from chassis.settings import Settings
+from registry import pointers
 from registry.disposal import Custodian
 from registry.documents import DATABASE, Documents
 from registry.find import Find
@@ -74,6 +76,7 @@ async def open_service(
                 Route(mhd.DOCUMENTS_HISTORY, versions.of_person),
                 Route(mhd.REFERENCED, near.answer_referenced),
                 Route(mhd.DOCUMENT_OF, near.answer_document_of),
+                *pointers.routes(settings, pack, store, people),
                 Route(records.AGED, near.answer_aged),
                 Route(records.ENTOMB, near.answer_entomb),
             ),

@@ -1,6 +1,6 @@
 """The store of the registry: documents, lists, every earlier version of both, and taken names.
 
-    documents   {_id, v, at, b, status, subject, seen, links, binary, away, labels, rel, ix}
+    documents   {_id, v, at, b, status, subject, seen, links, binary, away, labels, rel, ix, pointer}
     lists       {_id, v, at, b, status, subject, seen, kind, unique, members, ix}
     *_history   {_id: "<id>/<v>", of, v, at, b, status, subject, seen}      every version but the newest
     registered  {_id: uniqueId or entryUUID, kind, of, …}
@@ -10,7 +10,7 @@
 records of the person. `moved` says that it is shown under another since (`registry/subjects.py`).
 `links` counts relations that rest on a document being current, so that a racing replace and a racing
 relation cannot both succeed. `seen` is "" or the key of the only submitter who may see an unclassified
-document.
+document. `pointer` marks what came by the NRL door: its custodian's code.
 """
 
 from __future__ import annotations
@@ -133,6 +133,17 @@ class Documents:
             lists=await _by_id(self.lists, lists),
             children={r: await self._children(r) for r in replaced},
             holding={r: await self._holding(r) for r in replaced},
+        )
+
+    async def standing(self, ids: Collection[str], names: Sequence[str]) -> Known:
+        """What is registered under these names and document ids, with all that goes with each document
+        when it is replaced."""
+        once = sorted(set(ids))
+        return Known(
+            registered=await self._taken(names),
+            documents=await _by_id(self.documents, once),
+            children={r: await self._children(r) for r in once},
+            holding={r: await self._holding(r) for r in once},
         )
 
     async def _taken(self, names: Sequence[str]) -> Mapping[str, Doc]:

@@ -31,6 +31,7 @@ def document(resource: Json, base: str) -> dict[str, Any]:
         author_given=strings(_names(people, "given")),
         author_family=strings(_names(people, "family")),
         category=tokens(at(resource, "category")),
+        custodian=references(resource.get("custodian"), base),
         type=tokens(resource.get("type")),
         creation=moments(at(resource, "content.attachment.creation")),
         date=moments(resource.get("date")),

@@ -236,42 +236,53 @@ def _joining(making: Making, members: Sequence[str]) -> list[str]:
 
 
 def _superseded(making: Making) -> tuple[list[Change], list[Change]]:
-    """Replaced documents with their transforms and addenda, and the Folders that gain the new one."""
+    """What the documents of the draft replace."""
+    pairs = [
+        (item.id, link.id)
+        for item in making.draft.documents
+        for link in item.links
+        if link.code == "replaces"
+    ]
+    return superseded(pairs, making.known, making.now, making.base)
+
+
+def superseded(
+    pairs: Sequence[tuple[str, str]], known: Known, now: datetime, base: str
+) -> tuple[list[Change], list[Change]]:
+    """Replaced documents with their transforms and addenda, and the Folders that gain the new one.
+    `pairs` are (id of the new document, id of the one it replaces)."""
     documents: dict[str, Change] = {}
     joining: dict[str, tuple[Doc, list[str]]] = {}
-    for item in making.draft.documents:
-        for link in item.links:
-            if link.code != "replaces":
-                continue
-            for row in (making.known.documents[link.id], *making.known.children.get(link.id, ())):
-                documents[row["_id"]] = Change(row, _with(making, row, status="superseded"))
-            for folder in making.known.holding.get(link.id, ()):
-                joining.setdefault(folder["_id"], (folder, []))[1].append(item.id)
+    for new, old in pairs:
+        for row in (known.documents[old], *known.children.get(old, ())):
+            documents[row["_id"]] = Change(row, revised(row, now, base, status="superseded"))
+        for folder in known.holding.get(old, ()):
+            joining.setdefault(folder["_id"], (folder, []))[1].append(new)
     return list(documents.values()), [
-        Change(folder, _gained(making, folder, ids)) for folder, ids in joining.values()
+        Change(folder, _gained(folder, ids, now, base)) for folder, ids in joining.values()
     ]
 
 
-def _with(making: Making, row: Doc, **elements: Any) -> Doc:
+def revised(row: Doc, now: datetime, base: str, **elements: Any) -> Doc:
     """The next version of a stored document or Folder with these elements."""
     made = parse_json(bytes(row["b"])) | elements
     version = row["v"] + 1
-    made["meta"] = made["meta"] | {"versionId": str(version), "lastUpdated": instant(making.now)}
+    made["meta"] = made["meta"] | {"versionId": str(version), "lastUpdated": instant(now)}
     index = indexed.listed if made["resourceType"] == "List" else indexed.document
     return row | {
         "v": version,
-        "at": making.now,
+        "at": now,
         "b": dumps(made),
         "status": made["status"],
-        "ix": index(made, making.base),
+        "ix": index(made, base),
     }
 
 
-def _gained(making: Making, folder: Doc, ids: Sequence[str]) -> Doc:
+def _gained(folder: Doc, ids: Sequence[str], now: datetime, base: str) -> Doc:
     entries = parse_json(bytes(folder["b"])).get("entry") or []
     new = [i for i in ids if i not in folder["members"]]
     entries += [{"item": {"reference": f"DocumentReference/{i}"}} for i in new]
-    made = _with(making, folder, entry=entries, date=instant(making.now))
+    made = revised(folder, now, base, entry=entries, date=instant(now))
     return made | {"members": [*folder["members"], *new]}
 
 

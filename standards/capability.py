@@ -81,9 +81,14 @@ METADATA = Transaction(
 _CONDITIONAL = {"update": "conditionalUpdate", "delete": "conditionalDelete"}
 
 
-def statement(rows: Iterable[Transaction], *, base: str, auth: str) -> dict[str, Any]:
-    """The CapabilityStatement (JSON-able dict) of a server at `base` whose OAuth lives at `auth`."""
-    every = [r for r in rows if r.surface == "fhir"]
+def statement(
+    rows: Iterable[Transaction], *, base: str, auth: str, door: str = ""
+) -> dict[str, Any]:
+    """The CapabilityStatement (JSON-able dict) of a server at `base` whose OAuth lives at `auth`; of
+    another of its doors when that is named, which claims no IHE actor."""
+    every = [r for r in rows if r.surface == "fhir" and r.door == door]
+    if door:
+        base += door
     whole = [r for r in every if _of_system(r)]
     served = [r for r in every if not _of_system(r)]
     actors = [a for a in ACTORS if a.played(every)]
@@ -96,14 +101,18 @@ def statement(rows: Iterable[Transaction], *, base: str, auth: str) -> dict[str,
         ),
         "security": _security(auth),
         "resource": [_resource(kind, [r for r in served if r.resource == kind]) for kind in kinds],
-        "interaction": [
-            {"code": "transaction", "documentation": f"{r.code} {r.name}"}
-            for r in served
-            if r.interaction == "transaction"
-        ],
     }
+    transactions = [r for r in served if r.interaction == "transaction"]
+    if transactions:
+        rest["interaction"] = [
+            {"code": "transaction", "documentation": f"{r.code} {r.name}"} for r in transactions
+        ]
     if whole:
         rest["operation"] = [{"name": r.operation, "definition": r.definition} for r in whole]
+    claims: dict[str, Any] = {} if door else {"instantiates": [a.canonical for a in actors]}
+    guides: dict[str, Any] = {}
+    if not door:
+        guides["implementationGuide"] = list(dict.fromkeys(_GUIDES[a.guide] for a in actors))
     return {
         "resourceType": "CapabilityStatement",
         "url": f"{base}/metadata",
@@ -113,12 +122,12 @@ def statement(rows: Iterable[Transaction], *, base: str, auth: str) -> dict[str,
         "status": "active",
         "date": DATE,
         "kind": "instance",
-        "instantiates": [a.canonical for a in actors],
+        **claims,
         "software": {"name": "Throughline", "version": VERSION},
         "implementation": {"description": "Throughline", "url": base},
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
-        "implementationGuide": list(dict.fromkeys(_GUIDES[a.guide] for a in actors)),
+        **guides,
         "rest": [rest],
     } | _messaging(whole, base)
 

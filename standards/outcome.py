@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
+from standards.rows import Coded
+
 Severity = Literal["fatal", "error", "warning", "information"]
 XDS_CODES = "urn:ihe:iti:tf3:4.2.4.1"
 
@@ -81,16 +83,20 @@ def refuse_if(issues: Iterable[Issue]) -> tuple[Issue, ...]:
     return found
 
 
-def outcome(issues: Sequence[Issue]) -> dict[str, Any]:
-    """The OperationOutcome resource (a JSON-able dict) that carries these issues."""
-    return {"resourceType": "OperationOutcome", "issue": [_issue(i) for i in issues]}
+def outcome(issues: Sequence[Issue], coded: Coded | None = None) -> dict[str, Any]:
+    """The OperationOutcome resource (a JSON-able dict) that carries these issues. `coded` gives the
+    coding of each error kind where it is not the XDS code (`Transaction.coded`)."""
+    return {"resourceType": "OperationOutcome", "issue": [_issue(i, coded) for i in issues]}
 
 
-def _issue(issue: Issue) -> dict[str, Any]:
+def _issue(issue: Issue, coded: Coded | None) -> dict[str, Any]:
     said: dict[str, Any] = {"severity": issue.severity, "code": issue.kind.code}
     xds = issue.kind.xds if issue.xds is None else issue.xds
     details: dict[str, Any] = {}
-    if xds:
+    if coded is not None:
+        system, code, display = coded(issue.kind.name)
+        details["coding"] = [{"system": system, "code": code, "display": display}]
+    elif xds:
         details["coding"] = [{"system": XDS_CODES, "code": xds}]
     if issue.text:
         details["text"] = issue.text
@@ -210,6 +216,17 @@ DEPRECATED = _k(
 PARTIAL = _k("partial", 200, "incomplete", "taken, but not all of it", see="MHD 2:3.65.4.1.3")
 CONFLICT = _k("conflict", 409, "conflict", "another change came first")
 UNPROCESSABLE = _k("unprocessable", 422, "business-rule", "understood, and against the rules here")
+
+# -- what a pointer may be (the NRL door; its Spine codes are in standards/nrl.py) -------------------
+NRL = "NRL producer API (DocumentReference)"
+NHS_NUMBER = _k("nhs-number", 400, "invalid", "not an NHS number", see=NRL)
+IDENTIFIER_SYSTEM = _k("identifier-system", 400, "invalid", "another identifier system", see=NRL)
+IDENTIFIER_VALUE = _k("identifier-value", 400, "invalid", "not the identifier it must be", see=NRL)
+CODE_SYSTEM = _k("code-system", 400, "code-invalid", "another code system", see=NRL)
+IMMUTABLE = _k(
+    "immutable", 400, "business-rule", "an element that an update cannot change", see=NRL
+)
+CREDENTIALS = _k("credentials", 403, "forbidden", "another organisation's to do", see=NRL)
 
 # -- what happened here -------------------------------------------------------------------------
 INFORMATION = _k("information", 200, "informational", "worth knowing; nothing is wrong")

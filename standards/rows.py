@@ -6,6 +6,7 @@ reference docs are all derived from rows of these types (docs/house.md shows how
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,8 @@ Interaction = Literal[
     "operation", "transaction", "capabilities", "internal",
 ]  # fmt: skip
 Body = Literal["none", "resource", "bundle", "parameters", "json", "raw"]
+Coded = Callable[[str], tuple[str, str, str]]
+"""(system, code, display) for the name of an error kind."""
 Modifier = Literal["exact", "contains", "missing", "not", "identifier"]
 
 
@@ -131,7 +134,10 @@ class Transaction:
     refused body where testers expect one. `takes` are the types a body may be, where it is not only
     the one that `body` implies. `media` are further answers that can be asked for beside FHIR, as
     (`_format`, media type). `documents` are the paths of the base64 values that are taken off the
-    body while it streams; a `bundle` has those of its Binaries.
+    body while it streams; a `bundle` has those of its Binaries. `door` is the path below `/fhir` of
+    another FHIR base, with a CapabilityStatement of its own (`/nrl/producer`); `routes` begin with it.
+    `coded` gives the coding that the outcomes of that door carry for an error kind, instead of its XDS
+    code.
     """
 
     code: str
@@ -157,6 +163,8 @@ class Transaction:
     profiles: tuple[str, ...] = ()
     invalid: int | None = None
     surface: Literal["fhir", "internal"] = "fhir"
+    door: str = ""
+    coded: Coded | None = None
     documents: tuple[str, ...] = ()
     max_body: int = 16 * 1024 * 1024
     words: str = ""

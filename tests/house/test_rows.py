@@ -41,17 +41,32 @@ def test_no_two_rows_claim_the_same_route() -> None:
     assert len(claimed) == len(set(claimed))
 
 
+def doored(door: str) -> set[tuple[str, str]]:
+    """What the CapabilityStatement of another FHIR base shows."""
+    made = capability.statement(ROWS, base="http://x/fhir", auth="http://x/auth", door=door)
+    kinds = made["rest"][0]["resource"]
+    shown = {(r["type"], i["code"]) for r in kinds for i in r["interaction"]}
+    return shown | {(r["type"], p["name"]) for r in kinds for p in r.get("searchParam", ())}
+
+
 def test_every_fhir_row_appears_in_the_capability_statement_and_every_row_in_openapi() -> None:
     statement = capability.statement(ROWS, base="http://x/fhir", auth="http://x/auth")
     rest = statement["rest"][0]
     shown = {(r["type"], i["code"]) for r in rest["resource"] for i in r["interaction"]}
     operations = {o["definition"] for r in rest["resource"] for o in r.get("operation", ())}
     operations |= {o["definition"] for o in rest["operation"]}
+    doors = {r.door: doored(r.door) for r in ROWS if r.door}
     parameters = {
         (r["type"], p["name"]) for r in rest["resource"] for p in r.get("searchParam", ())
     }
     for row in ROWS:
         if row.surface != "fhir" or row.interaction in ("capabilities", "transaction", "internal"):
+            continue
+        if row.door:
+            assert {
+                (row.resource, row.interaction),
+                *((row.resource, p.name) for p in row.search),
+            } <= (doors[row.door])
             continue
         if row.interaction == "operation":
             assert row.definition in operations

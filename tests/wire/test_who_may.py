@@ -276,7 +276,13 @@ async def test_a_body_is_not_read_before_the_caller_may_send_it(exchange: Exchan
 
 
 def test_only_the_capability_statement_is_public() -> None:
-    public = [r for r in ROWS if r.surface == "fhir" and isinstance(r.scope, Public)]
+    public = [r for r in ROWS if r.surface == "fhir" and isinstance(r.scope, Public) and not r.door]
     kinds = [(r.interaction, r.resource) for r in public]
     definitions = [("read", "OperationDefinition"), ("read", "SearchParameter")]
     assert kinds == [("capabilities", ""), *definitions], "what it is, and what that names"
+
+
+def test_another_base_has_nothing_public_but_its_capability_statement() -> None:
+    public = [r for r in ROWS if r.door and isinstance(r.scope, Public)]
+    assert {r.interaction for r in public} == {"capabilities"}
+    assert {r.door for r in public} == {r.door for r in ROWS if r.door}
