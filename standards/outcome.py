@@ -7,6 +7,7 @@ ITI TF-3 Table 4.2.4.1-2 (MHD leaves that mapping open, MHD_065, so this table i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
@@ -102,10 +103,14 @@ def _issue(issue: Issue, coded: Coded | None) -> dict[str, Any]:
         details["text"] = issue.text
     if details:
         said["details"] = details
-    said["diagnostics"] = issue.words
+    said["diagnostics"] = _UNFIT.sub("?", issue.words)
     if issue.where:
-        said["expression"] = [issue.where]
+        said["expression"] = [_UNFIT.sub("?", issue.where)]
     return said
+
+
+# What a caller sent may stand in the words; what neither XML nor a FHIR string can hold may not.
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def _k(

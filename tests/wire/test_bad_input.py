@@ -304,3 +304,13 @@ async def test_an_interaction_that_is_not_offered_is_405(
 
 async def test_a_path_that_is_not_served_is_404_in_fhir(client: httpx.AsyncClient) -> None:
     told(await client.get("Nothing/here"), 404)
+
+
+@pytest.mark.parametrize("accept", ["application/fhir+json", "application/fhir+xml"])
+@pytest.mark.parametrize("id_", ["%00", "a%01b", "%EF%BF%BE"])
+async def test_an_id_that_no_format_can_hold_is_like_an_unknown_one(
+    client: httpx.AsyncClient, accept: str, id_: str
+) -> None:
+    answer = await client.get(f"/AuditEvent/{id_}", headers={"Accept": accept})
+    assert answer.status_code == 404
+    assert "OperationOutcome" in answer.text
