@@ -7,7 +7,7 @@
     exclusions, inclusions     what people decided about pairs of records
     decisions        append-only: what was joined, split, merged or removed, by whom, on what evidence
     explanations, reviews      why, and what people must look at
-    events           what happened, for notices to others (events.py)
+    events           what happened, for notices to others (events.py); kept for 90 days
     ── all below is derived from the above (rebuild.py) ──
     identifiers      one per (system, value): who is fed under it, who holds it, whose it is
     persons          one card per cluster (cards.py); an emptied one redirects to where its records went
@@ -45,6 +45,9 @@ from pix.turns import Turns
 
 DATABASE = "pix"
 _REMEMBERED = 256
+# Events are for notices: deliveries.py marks what it has handled, notices.py goes on from where it was.
+# Who was with whom, and why, is for ever in `decisions`.
+_KEPT = 90 * 86_400
 
 
 @dataclass(slots=True)
@@ -190,7 +193,7 @@ class People:
             IndexModel([("state", 1), ("priority", 1), ("at", 1)]),
             IndexModel([("records", 1)]), IndexModel([("persons", 1)]),
         )  # fmt: skip
-        await self.events.ensure(IndexModel([("record", 1), ("_id", 1)]))
+        await self.events.ensure(IndexModel([("at", 1)], name="kept", expireAfterSeconds=_KEPT))
         await self.decisions.ensure(
             IndexModel([("records", 1), ("at", 1)]), IndexModel([("persons", 1), ("at", 1)])
         )
