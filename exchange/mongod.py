@@ -34,6 +34,9 @@ __all__ = ["CannotStart", "EmbeddedMongod", "PortTaken", "embedded", "find_mongo
 NEEDED_SPACE = 500 * 1024 * 1024
 LOG_LIMIT = 64 * 1024 * 1024
 MIB = 1024 * 1024
+# What a killed client had in hand is free again after so long (MongoDB's own default is 60); no
+# transaction of ours takes a tenth of it.
+TRANSACTION_SECONDS = 20
 
 
 def find_mongod() -> Path:
@@ -223,6 +226,7 @@ class EmbeddedMongod:
             *("--wiredTigerCacheSizeGB", f"{0.25 if self._temporary else cache_gigabytes():.2f}"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
             *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"),
+            *("--setParameter", f"transactionLifetimeLimitSeconds={TRANSACTION_SECONDS}"),
         ]
         self.pid = 0
         with self.log.open("ab") as said:

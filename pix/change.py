@@ -74,6 +74,7 @@ class Change:
         self.people, self.session, self.domains = people, session, people.domains
         self.actor, self.now, self.ids = acting.actor, acting.now, acting.ids
         self.records: dict[str, Record] = {}
+        self._under: dict[Identifier, list[Record]] = {}  # the same, by what they are fed under
         self.before: dict[str, Doc] = {}
         self.known: dict[str, Known] = {}
         self.stored: dict[str, Doc] = {}
@@ -104,7 +105,8 @@ class Change:
         for document in found:
             if document["_id"] not in self.records:
                 record = Record.of(document)
-                self.before[record.id], self.records[record.id] = document, record
+                self.before[record.id] = document
+                self._hold(record)
                 self._was[record.id] = record.person
         return [self.records[d["_id"]] for d in found]
 
@@ -136,10 +138,8 @@ class Change:
         if identifier.key not in self._claims:
             self._claims.add(identifier.key)
             await self.read({"claim": identifier.key})
-        for record in self.records.values():
-            if record.primary == identifier and record.state != "removed":
-                return record
-        return None
+        under = self._under.get(identifier, ())
+        return next((r for r in under if r.state != "removed"), None)
 
     async def known_as(self, logical: str) -> Record | None:
         """The record with a logical id, whatever its state."""
@@ -155,7 +155,7 @@ class Change:
 
     async def was_removed(self, identifier: Identifier) -> bool:
         """Whether a record was once fed under this identifier and is removed."""
-        here = any(r.primary == identifier and r.state == "removed" for r in self.records.values())
+        here = any(r.state == "removed" for r in self._under.get(identifier, ()))
         return here or await self.people.removed(identifier, self.session)
 
     async def read_persons(self, persons: Iterable[str]) -> None:
@@ -215,8 +215,12 @@ class Change:
 
     def add(self, record: Record) -> None:
         """Take a record that is not stored yet into the working set."""
-        self.records[record.id] = record
+        self._hold(record)
         self.links.new(record.id)
+
+    def _hold(self, record: Record) -> None:
+        self.records[record.id] = record
+        self._under.setdefault(record.primary, []).append(record)
 
     def touch(self, record: Record) -> None:
         """The record is shown anew and so gets a new version when the change is written."""

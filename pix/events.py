@@ -61,10 +61,8 @@ def moves(was: Mapping[str, str], now: Mapping[str, str]) -> list[Event]:
     has left the other.
     """
     made: list[Event] = []
-    for record, person in sorted(now.items()):
+    for record, person in sorted((r, p) for r, p in now.items() if was.get(r, "") != p):
         before = was.get(record, "")
-        if before == person:
-            continue
         old = {r for r, p in was.items() if before and p == before and r in now} - {record}
         new = {r for r, p in now.items() if p == person} - {record}
         if old - new:

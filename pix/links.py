@@ -327,14 +327,17 @@ class Links:
         await people.bulk(people.reviews, [*self._closing, *self._asking()], session)
 
     def _matching(self) -> Iterable[Write]:
+        """Changes before new ones: the driver sends a command whenever the kind changes."""
+        for record in self._stored.keys() - self.matches.keys():
+            yield DeleteOne({"_id": record})
+        new = []
         for record, link in self.matches.items():
             stored = self._stored.get(record)
             if stored is None:
-                yield InsertOne(link.document())
+                new.append(link)
             elif stored != link:
                 yield ReplaceOne({"_id": record}, link.document())
-        for record in self._stored.keys() - self.matches.keys():
-            yield DeleteOne({"_id": record})
+        yield from (InsertOne(link.document()) for link in new)
 
     def _asking(self) -> Iterable[Write]:
         """A question that is new, or that had gone away, is open; one that people work on or have

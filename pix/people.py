@@ -7,7 +7,7 @@
     exclusions, inclusions     what people decided about pairs of records
     decisions        append-only: what was joined, split, merged or removed, by whom, on what evidence
     explanations, reviews      why, and what people must look at
-    events           what happened, for notices to others (events.py)
+    events           what happened, for notices to others (events.py); kept for 90 days
     loads, loaded    files of people, and what of them waits to be linked (bulk/loads.py)
     ── all below is derived from the above (rebuild.py) ──
     identifiers      one per (system, value): who is fed under it, who holds it, whose it is
@@ -23,12 +23,12 @@ anchor's in `identifiers`, a posting or a profile), so MongoDB makes one of them
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING, DeleteOne, IndexModel, InsertOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
@@ -46,6 +46,9 @@ from pix.turns import Turns
 
 DATABASE = "pix"
 _REMEMBERED = 256
+# Events are for notices: deliveries.py marks what it has handled, notices.py goes on from where it was.
+# Who was with whom, and why, is for ever in `decisions`.
+_KEPT = 90 * 86_400
 
 
 @dataclass(slots=True)
@@ -193,7 +196,7 @@ class People:
             IndexModel([("state", 1), ("priority", 1), ("at", 1)]),
             IndexModel([("records", 1)]), IndexModel([("persons", 1)]),
         )  # fmt: skip
-        await self.events.ensure(IndexModel([("record", 1), ("_id", 1)]))
+        await self.events.ensure(IndexModel([("at", 1)], name="kept", expireAfterSeconds=_KEPT))
         await self.decisions.ensure(
             IndexModel([("records", 1), ("at", 1)]), IndexModel([("persons", 1), ("at", 1)])
         )
@@ -242,6 +245,15 @@ class People:
                 raise DuplicateKeyError("made by another writer", 11000) from fault
             raise
 
+    async def each(self, table: Table, writes: Iterable[Any], session: AsyncClientSession) -> None:
+        """These writes, each of a document of its own, as part of the session's transaction: what goes,
+        then what changes, then what is new, so that a claim is free before it is taken.
+
+        The driver sends a command whenever the kind changes; in the order in which acts made them, the
+        postings of 32 feeds went in 16 commands. Raises `DuplicateKeyError` like `bulk`.
+        """
+        await self.bulk(table, sorted(writes, key=_kind), session)
+
     async def index(self, table: Table, name: str) -> None:
         """The indexes of a derived collection, on it or on the one that will take its place."""
         if name == "persons":
@@ -269,6 +281,10 @@ class People:
         """Whether a record was once fed under this identifier and is removed."""
         found = await self.records.one({"was": identifier.key}, {"_id": 1}, session)
         return found is not None
+
+
+def _kind(write: object) -> int:
+    return 0 if isinstance(write, DeleteOne) else 2 if isinstance(write, InsertOne) else 1
 
 
 def _unique(name: str) -> IndexModel:

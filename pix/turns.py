@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 
@@ -28,19 +28,25 @@ class Turns:
     @asynccontextmanager
     async def of(self, keys: Iterable[str]) -> AsyncIterator[None]:
         """Hold the turn of all these keys; always taken in one order, so that nobody waits in a ring."""
-        async with AsyncExitStack() as held:
-            for key in sorted(set(keys)):
-                await held.enter_async_context(self._turn(key))
-            yield
-
-    @asynccontextmanager
-    async def _turn(self, key: str) -> AsyncIterator[None]:
-        turn = self._turns.setdefault(key, _Turn())
-        turn.wanted += 1
+        order = sorted(set(keys))
+        turns = [self._turn(key) for key in order]
+        held: list[_Turn] = []
         try:
-            async with turn.lock:
-                yield
+            for turn in turns:
+                await turn.lock.acquire()
+                held.append(turn)
+            yield
         finally:
-            turn.wanted -= 1
-            if not turn.wanted:
-                del self._turns[key]
+            for turn in held:
+                turn.lock.release()
+            for key, turn in zip(order, turns, strict=True):
+                turn.wanted -= 1
+                if not turn.wanted:
+                    del self._turns[key]
+
+    def _turn(self, key: str) -> _Turn:
+        turn = self._turns.get(key)
+        if turn is None:
+            turn = self._turns[key] = _Turn()
+        turn.wanted += 1
+        return turn

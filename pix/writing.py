@@ -40,12 +40,12 @@ async def write(change: Change) -> None:
     for key in sorted(change.finding.quarantined):
         change.links.ask(Review("number", (), (), key))
     versions, records = _records(change)
-    await people.bulk(people.records, records, session)
+    await people.each(people.records, records, session)
     await people.bulk(people.history, versions, session)
-    await people.bulk(people.identifiers, _identifiers(change), session)
-    await people.bulk(people.persons, cards, session)
-    await people.bulk(people.postings, change.finding.writes(), session)
-    await people.bulk(people.profiles, change.finding.drawn(), session)
+    await people.each(people.identifiers, _identifiers(change), session)
+    await people.each(people.persons, cards, session)
+    await people.each(people.postings, change.finding.writes(), session)
+    await people.each(people.profiles, change.finding.drawn(), session)
     await change.links.write()
     await people.bulk(people.decisions, [InsertOne(d) for d in change.decisions], session)
     if not change.quiet:

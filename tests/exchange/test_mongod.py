@@ -85,6 +85,19 @@ def test_transactions_and_change_streams_work_as_in_production(tmp_path: Path) -
             assert next(changes)["documentKey"] == {"_id": 1}
 
 
+def test_what_a_dead_client_had_in_hand_is_free_again_within_the_minute(tmp_path: Path) -> None:
+    with embedded(tmp_path) as uri, client(uri) as dead, client(uri) as other:
+        dead.a.b.insert_one({"_id": 1})
+        session = dead.start_session()
+        session.start_transaction()
+        dead.a.b.update_one({"_id": 1}, {"$set": {"by": "dead"}}, session=session)
+        began = time.monotonic()
+        other.a.b.update_one({"_id": 1}, {"$set": {"by": "other"}})  # waits its turn
+        waited = time.monotonic() - began
+        assert mongod.TRANSACTION_SECONDS - 5 < waited < 45  # looked at every half a limit
+        assert other.a.b.find_one() == {"_id": 1, "by": "other"}
+
+
 def test_it_listens_on_loopback_only(tmp_path: Path) -> None:
     with EmbeddedMongod(tmp_path) as server:
         listening = {
