@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pix.names import sound
-from pix.traits import Name, Traits, district
+from pix.traits import Name, Traits, area, district
 
 # How many keys one record has at most, and how many persons one key holds before it splits.
 MOST_KEYS, FULL, QUARANTINE = 16, 200, 10
@@ -103,7 +103,7 @@ def _by_place(t: Traits) -> Iterator[Key]:
                 yield Key(text, finer=(f"{text}|{year}",) if year else ())
             if name.given and name.family and address.postcode:
                 first, last = sorted((sound(name.given), sound(name.family[-1])))
-                text = f"no|{first}|{last}|{district(address.postcode) or address.postcode}"
+                text = f"no|{first}|{last}|{area(address.postcode)}"
                 yield Key(text, finer=(f"{text}|{year}",) if year else ())
 
 

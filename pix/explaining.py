@@ -13,9 +13,10 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 from pix.likening import ASPECTS
-from pix.matching import Comparison, Field, Veto, compare
+from pix.matching import Comparison, Field, compare
 from pix.model import Frequencies, Model, Thresholds
 from pix.traits import Traits
+from pix.vetoes import Veto
 
 Verdict = Literal["join", "same", "review", "vetoed", "apart", "tied", "sealed", "below"]
 Showing = Literal["whole", "level", "nothing"]

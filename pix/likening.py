@@ -4,6 +4,8 @@ One function per aspect looks at two `Traits` and says the level (an index into 
 -1 when either says nothing: absence is never disagreement) and the two values that were laid side
 by side. All are symmetric. The values of all records of a person may be laid beside one record: the
 best agreement counts, so former names, addresses and birth dates are full alternatives.
+
+Over 400 lines because the rows of levels stand beside the functions that find them.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from rapidfuzz.distance import OSA
+
 from pix.names import Likeness, likeness, surname_likeness
-from pix.traits import Name, Number, Traits, district
+from pix.traits import Address, Name, Number, Traits, district
 
 _OTHER, _SOUND, _NEAR, _SAME = Likeness
 # Further ways in which a part of a name may agree.
@@ -277,6 +281,15 @@ def given_agrees(look: Look) -> bool:
     return look.level in _GIVEN_AGREES
 
 
+_MIDDLE_LEVELS = (
+    Level("same", "one is the same"),
+    Level("initial", "an initial fits"),
+    Level("near", "similar"),
+    Level("different", "different"),
+)
+MIDDLE = {level.id: place for place, level in enumerate(_MIDDLE_LEVELS)}
+
+
 def _middle(a: Traits, b: Traits) -> Look:
     best = NOTHING
     for x in a.names:
@@ -371,6 +384,16 @@ def _born(a: Traits, b: Traits) -> Look:
 # Sex, address, telecom ---------------------------------------------------------------------------
 
 
+_PLACE_LEVELS = (
+    Level("dwelling", "the same dwelling", counted="dwelling"),
+    Level("near", "the same dwelling but for a slip in postcode or street", counted="dwelling"),
+    Level("postcode", "the same postcode", counted="postcode"),
+    Level("outcode", "the same postcode district"),
+    Level("different", "other addresses"),
+)
+PLACES = {level.id: place for place, level in enumerate(_PLACE_LEVELS)}
+
+
 def _sex(a: Traits, b: Traits) -> Look:
     if not a.sex or not b.sex:
         return NOTHING
@@ -385,19 +408,39 @@ def _address(a: Traits, b: Traits) -> Look:
                 return Look(0, x, y)
             if not x.postcode or not y.postcode:
                 continue
-            if x.postcode == y.postcode:
-                level = 0 if x.line and x.line == y.line and not (x.uprn and y.uprn) else 1
-            else:
-                level = (
-                    2
-                    if district(x.postcode) and district(x.postcode) == district(y.postcode)
-                    else 3
-                )
+            level = _places(x, y)
             if best.level < 0 or level < best.level:
                 best = Look(level, x, y)
                 if level == 0:
                     return best
     return best
+
+
+def _places(x: Address, y: Address) -> int:
+    """The level of two addresses with postcodes."""
+    one_home = not (x.uprn and y.uprn)
+    if x.postcode == y.postcode:
+        if not (one_home and x.line and y.line):
+            return PLACES["postcode"]
+        if x.line == y.line:
+            return PLACES["dwelling"]
+        return PLACES["near" if lines_alike(x.line, y.line) else "postcode"]
+    slipped = one_home and len(x.postcode) == len(y.postcode) and _slip(x.postcode, y.postcode)
+    if slipped and lines_alike(x.line, y.line):
+        return PLACES["near"]
+    area = district(x.postcode)
+    return PLACES["outcode" if area and area == district(y.postcode) else "different"]
+
+
+@lru_cache(1 << 15)
+def lines_alike(x: str, y: str) -> bool:
+    """Whether two line keys (3-10-MILL) are one but for a slip: the same numbers, of which there is at
+    least one, and words of which one begins the other (a blank was lost) or that differ by one letter."""
+    numbers, _, word = x.rpartition("-")
+    others, _, other = y.rpartition("-")
+    if not numbers or numbers != others or min(len(word), len(other)) < 4:
+        return False
+    return word.startswith(other) or other.startswith(word) or OSA.distance(word, other) <= 1
 
 
 def _either(left: tuple[str, ...], right: tuple[str, ...]) -> Look:
@@ -505,17 +548,9 @@ ASPECTS: tuple[Aspect, ...] = (
     ), "domain digest §1.1"),
     Aspect("local", "Number of one issuer", _local, (Level("same", "the same at the same issuer"),),
            "domain digest §1.5"),
-    Aspect("middle", "Middle name", _middle, (
-        Level("same", "one is the same"), Level("initial", "an initial fits"),
-        Level("near", "similar"), Level("different", "different"),
-    ), "matching digest §4.4"),
+    Aspect("middle", "Middle name", _middle, _MIDDLE_LEVELS, "matching digest §4.4"),
     Aspect("sex", "Sex", _sex, _SAME_OR_NOT, "domain digest §1.4"),
-    Aspect("address", "Address", _address, (
-        Level("dwelling", "the same dwelling", counted="dwelling"),
-        Level("postcode", "the same postcode", counted="postcode"),
-        Level("outcode", "the same postcode district"),
-        Level("different", "other addresses"),
-    ), "matching digest §4.4"),
+    Aspect("address", "Address", _address, _PLACE_LEVELS, "matching digest §4.4"),
     Aspect("phone", "Telephone", _phone, (
         Level("same", "the same", counted="phone"), Level("different", "different"),
     ), "matching digest §4.4"),

@@ -364,7 +364,7 @@ def _vetoless(change: Change, case: Case, profile: Profile) -> bool:
 
 
 def _agree(change: Change, case: Case, one: Profile, other: Profile) -> bool:
-    return compatible(one, other, change.now.date(), case.traits)
+    return compatible(one, other, change.now.date(), case.traits, change.people.model)
 
 
 def rivals(decision: Decision) -> tuple[Rival, ...]:

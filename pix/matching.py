@@ -6,11 +6,13 @@ a person, or begin a new one. `holds` asks the same of a record that changed, ag
 
 Deciding has an order that weights never change: sealed identities are no one's candidates; people's
 exclusions beat their inclusions; both beat vetoes; vetoes beat weights (decision 0010).
+Over 400 lines: deciding, scoring, explaining and holding are one argument; its vetoes are in
+`pix/vetoes.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
@@ -21,10 +23,8 @@ from typing import Literal
 from pix.blocking import REJOINED
 from pix.likening import (
     ASPECTS,
-    BORN,
     HOUSEHOLD,
     NAME,
-    PLACE,
     Look,
     given_agrees,
     looks,
@@ -32,6 +32,17 @@ from pix.likening import (
 )
 from pix.model import Frequencies, Model, Thresholds
 from pix.traits import Address, Name, Number, Traits, gathered
+from pix.vetoes import (
+    EXACT,
+    OF_NAMES,
+    PLAIN,
+    SAME_GIVEN,
+    SAME_GIVEN_IDS,
+    SEALED,
+    Veto,
+    level_of,
+    vetoes,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +82,6 @@ class Field:
     left: str
     right: str
     adjusted: float = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Veto:
-    """A reason why no weight may join two records. `final`: not even for a person to decide."""
-
-    id: str
-    words: str
-    see: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +213,7 @@ def decide(
 def _better_named(best: Rival, runner: Rival) -> bool:
     """Whether the best has the very given name and the runner-up only one like it: twins are often
     named alike, and then the spelling tells them apart."""
-    return _named(best) in _SAME_GIVEN_IDS and _named(runner) not in _SAME_GIVEN_IDS
+    return _named(best) in SAME_GIVEN_IDS and _named(runner) not in SAME_GIVEN_IDS
 
 
 def _named(rival: Rival) -> str:
@@ -230,19 +232,18 @@ def misplaced(
     for member in profile.members:
         seen = looks(record, member.traits)
         fits = (
-            seen[0].level in _SAME_GIVEN
-            and weigh(seen, model, frequencies) >= model.thresholds.join
+            seen[0].level in SAME_GIVEN and weigh(seen, model, frequencies) >= model.thresholds.join
         )
         free = fits and not vetoes(record, member.traits, seen, today, model)
         (own if free else rest).append(member)
     if not own or not rest:
         return ()
     others = gathered([m.traits for m in rest])
-    if _level(looks(record, others), "nhs") not in (2, 3):
+    if level_of(looks(record, others), "nhs") not in (2, 3):
         return ()
     for member in own:
         seen = looks(member.traits, others)
-        if seen[0].level in _SAME_GIVEN or personal_agrees(seen):
+        if seen[0].level in SAME_GIVEN or personal_agrees(seen):
             return ()
     return tuple(sorted(r for m in own for r in m.records))
 
@@ -280,7 +281,7 @@ def _asked(rivals: Sequence[Rival], limit: Thresholds) -> Decision:
 
 def _doubtful(rival: Rival) -> bool:
     """Whether a veto leaves anything to ask: some say plainly that these are two people."""
-    return all(v.id not in _PLAIN for v in rival.vetoes)
+    return all(v.id not in PLAIN for v in rival.vetoes)
 
 
 def _included(
@@ -348,12 +349,12 @@ def compatible(
     if left.sealed or right.sealed:
         return False
     seen = looks(left, right)
-    if _level(seen, "nhs") > 1:
+    if level_of(seen, "nhs") > 1:
         return False
     against = vetoes(left, right, seen, today, model)
     if not against:
         return True
-    if record is None or any(v.id not in _OF_NAMES for v in against):
+    if record is None or any(v.id not in OF_NAMES for v in against):
         return False
     return all(
         given_agrees(found[0]) or personal_agrees(found)
@@ -388,8 +389,8 @@ def rejoins(record: Traits, profile: Profile) -> bool:
         return False
     seen = looks(record, profile.traits)
     return (
-        _level(seen, "nhs") in (0, 1)
-        and _level(seen, "born") in _EXACT
+        level_of(seen, "nhs") in (0, 1)
+        and level_of(seen, "born") in EXACT
         and (given_agrees(seen[0]) or seen[0].level in (-1, NAME["no_given"]))
     )
 
@@ -516,177 +517,6 @@ def shown(value: object) -> str:
     return "" if value is None else str(value)
 
 
-# Vetoes ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    veto: Veto
-    holds: Callable[[Traits, Traits, Sequence[Look], date], bool]
-
-
-_EXACT = (BORN["exact"], BORN["exact_vague"])
-_SAME_GIVEN_IDS = ("both", "swapped", "family_near", "family_part", "family_moved")
-_SURNAME_ONLY = (NAME["family_only"], NAME["family_only_near"])
-_FULL_NAME = (NAME["both"], NAME["swapped"])
-_CALLED_OTHERWISE = (NAME["tokens_some"], NAME["other"])
-_DIFFERS = (*_CALLED_OTHERWISE, *_SURNAME_ONLY)
-_SAME_GIVEN = tuple(NAME[i] for i in _SAME_GIVEN_IDS)
-_GIVEN_ONLY = (NAME["given_only"], NAME["given_only_near"])
-
-
-def _level(found: Sequence[Look], aspect: str) -> int:
-    return found[PLACE[aspect]].level
-
-
-def _nhs_differs(a: Traits, b: Traits, found: Sequence[Look], _today: date) -> bool:
-    level = _level(found, "nhs")
-    if level == 2:
-        # Twins have neighbouring numbers: a slip is believed only if all else is the same.
-        return not (_level(found, "name") == 0 and _level(found, "born") in _EXACT)
-    if level != 3:
-        return False
-    return not (_unverified(found[PLACE["nhs"]]) and _all_else(found) and _one_name(a, b))
-
-
-def _unverified(look: Look) -> bool:
-    """Whether one of two different numbers is only what somebody wrote down (domain digest §1.6 P9)."""
-    return not all(isinstance(n, Number) and n.verified for n in (look.left, look.right))
-
-
-def _one_name(a: Traits, b: Traits) -> bool:
-    """Whether all of both sides' records say one given name: twins are often named alike."""
-    return len({name.given for t in (a, b) for name in t.names if len(name.given) > 1}) == 1
-
-
-def _all_else(found: Sequence[Look]) -> bool:
-    """The very name, the day of birth and the home: nobody but the person has all of these."""
-    home = _level(found, "address") == 0 or _level(found, "phone") == 0
-    return found[0].level == 0 and _level(found, "born") == BORN["exact"] and home
-
-
-def _number_differs(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
-    differs = _level(found, "upn") == 1 or _level(found, "nino") == 1
-    return differs and not _strong(found)
-
-
-def _strong(found: Sequence[Look]) -> bool:
-    """An agreeing NHS number, NINO, UPN, PNC or CRO."""
-    return _level(found, "nhs") in (0, 1) or any(
-        _level(found, number) == 0 for number in ("nino", "upn", "pnc", "cro")
-    )
-
-
-def _twins(a: Traits, b: Traits, found: Sequence[Look], today: date) -> bool:
-    """Another given name, or a like one with another sex or another place in the birth."""
-    if _level(found, "born") not in _EXACT or personal_agrees(found):
-        return False
-    if a.order.isdigit() and b.order.isdigit() and a.order != b.order:
-        return True
-    name = found[0]
-    home = any(
-        found[p].level == 0 or (p == PLACE["address"] and found[p].level == 1) for p in HOUSEHOLD
-    )
-    if name.level not in _DIFFERS:
-        unlike = _level(found, "sex") == 1 and name.level not in _SAME_GIVEN and home
-        # Of grown-ups such a likeness is a slip; children may have a twin of like name.
-        return unlike or (name.level == NAME["given_sound"] and _under_age(b.born[0], today))
-    return _both_given(name) and (name.level in _SURNAME_ONLY or home)
-
-
-def _both_given(look: Look) -> bool:
-    left, right = look.left, look.right
-    return isinstance(left, Name) and isinstance(right, Name) and bool(left.given and right.given)
-
-
-def _generations(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
-    if _level(found, "born") != BORN["far"]:
-        return False
-    return not (_strong(found) and found[0].level in _FULL_NAME)
-
-
-def _childs_surname(a: Traits, b: Traits, found: Sequence[Look], today: date) -> bool:
-    if found[0].level not in _GIVEN_ONLY or _level(found, "nhs") in (0, 1):
-        return False
-    # A UPN may be kept across an adoption, so it does not count here.
-    return any(_under_age(born, today) for born in (*a.born[:1], *b.born[:1]))
-
-
-def _under_age(born: str, today: date) -> bool:
-    return f"{int(born[:4]) + 18:04d}{born[4:]}" > today.isoformat()
-
-
-def _siblings(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
-    return _level(found, "born") in (BORN["year"], BORN["near"]) and not personal_agrees(found)
-
-
-def _surname_alone(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
-    alone = found[0].level in _SURNAME_ONLY or found[0].level == NAME["other"]
-    born = _level(found, "born")
-    return alone and born >= 0 and born not in _EXACT and not personal_agrees(found)
-
-
-def _unnamed(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
-    if found[0].level != NAME["no_given"] or personal_agrees(found):
-        return False
-    near = any(found[p].level == 0 for p in HOUSEHOLD)
-    return not (_level(found, "born") in _EXACT and near)
-
-
-def _number_alone(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
-    if not personal_agrees(found):
-        return False
-    if given_agrees(found[0]):
-        return False
-    born = _level(found, "born")
-    if found[0].level in _CALLED_OTHERWISE:
-        # The whole name is another: only a verified number with the very birth date outweighs that.
-        return not (_level(found, "nhs") == 0 and born in _EXACT)
-    return born < 0 or born > BORN["one_part"]
-
-
-def _sealed(a: Traits, b: Traits, _found: Sequence[Look], _today: date) -> bool:
-    return bool(a.sealed or b.sealed)
-
-
-_RULES = (
-    _Rule(Veto("sealed", "A sealed identity is no one's candidate", "domain digest §1.6 P1–P3"), _sealed),
-    _Rule(Veto("nhs", "The NHS numbers differ", "matching digest §4.5, §6.5"), _nhs_differs),
-    _Rule(Veto("number", "The pupil or National Insurance numbers differ", "matching digest §4.5"),
-          _number_differs),
-    _Rule(Veto("twin", "Born on one day, with one surname or address, but other given names: perhaps twins",
-               "matching digest §4.5; domain digest §1.5"), _twins),
-    _Rule(Veto("generations", "Born more than two years apart: perhaps parent and child",
-               "matching digest §4.5"), _generations),
-    _Rule(Veto("siblings", "The birth dates differ in more than a slip: perhaps brothers or sisters",
-               "matching digest §4.4"), _siblings),
-    _Rule(Veto("child", "A child of whom only the given name agrees", "matching digest §4.5"),
-          _childs_surname),
-    _Rule(Veto("surname", "The given name does not agree, nor does the birth date", "matching digest §4.5"),
-          _surname_alone),
-    _Rule(Veto("unnamed", "A child without a name yet needs a number, or birth date and home",
-               "matching digest §4.4"), _unnamed),
-    _Rule(Veto("number_alone", "A number agrees, but neither name nor birth date does",
-               "matching digest §4.5, §6.4"), _number_alone),
-)  # fmt: skip
-# Vetoes that leave nothing to ask, and those that a record with both names explains.
-_PLAIN = frozenset({"sealed", "twin", "generations", "siblings", "surname"})
-_OF_NAMES = frozenset({"twin", "child", "surname", "unnamed"})
-
-
-def vetoes(
-    a: Traits, b: Traits, found: Sequence[Look], today: date, model: Model | None = None
-) -> tuple[Veto, ...]:
-    """Every reason against joining two records, whatever they weigh; those that the model has."""
-    return tuple(
-        [
-            rule.veto
-            for rule in _RULES
-            if (model is None or rule.veto.id in model.vetoes) and rule.holds(a, b, found, today)
-        ]
-    )
-
-
 # Holding -----------------------------------------------------------------------------------------
 
 
@@ -710,9 +540,7 @@ def holds(
     if included or not rest.members:
         return Stay(0)
     if record.sealed or rest.traits.sealed:
-        return (
-            Stay(0) if rejoins(record, rest) else Leave(0, (_RULES[0].veto,), _RULES[0].veto.words)
-        )
+        return Stay(0) if rejoins(record, rest) else Leave(0, (SEALED,), SEALED.words)
     seen = looks(record, rest.traits)
     weight = weigh(seen, model, frequencies)
     against = vetoes(record, rest.traits, seen, today, model)

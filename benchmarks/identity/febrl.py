@@ -15,7 +15,8 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from affinity.pack import Domain, Pack, load
+from affinity.domains import Domain, Register
+from affinity.pack import load
 from benchmarks.identity.recording import Record
 from pix.identifiers import Domains
 
@@ -35,12 +36,7 @@ def domains(base: str = "http://febrl.example/fhir") -> Domains:
         Domain("febrl", "FEBRL record", ROW, "opaque", "none", "FEBRL", "set", "per record", "C", "no"),
         Domain("ssi", "FEBRL social security id", SECURITY, r"^\d{7}$", "none", "FEBRL", "national", "person", "B", "yes"),
     )  # fmt: skip
-    return Domains(_with(pack, added), base)
-
-
-def _with(pack: Pack, added: tuple[Domain, ...]) -> Pack:
-    every = (*pack.domains, *added)
-    return replace(pack, domains=every, _by_system={d.system: d for d in every})
+    return Domains(replace(pack, register=Register.of((*pack.domains, *added))), base)
 
 
 def records(number: int) -> list[Record]:

@@ -24,7 +24,7 @@ MANY = (
     "family_sound", "others_of_name", "swap_near", "tokens", "tokens_near", "middle", "middle_initials",
     "middle_letters", "middle_near", "nhs", "nhs_verified", "upn", "upn_fixed", "nino", "pnc", "cro",
     "others", "others_domains", "others_slips", "local", "uprns", "homes", "bare_homes", "postcodes",
-    "outcodes", "phones", "emails",
+    "post_slips", "line_words", "line_begins", "line_slips", "outcodes", "phones", "emails",
 )  # fmt: skip
 # Small numbers: 1 where there is no name, no given name, or a name without surname; and how many words
 # the shortest name has.
@@ -85,6 +85,9 @@ def plain(traits: Traits) -> Row:
     national = [n for n in numbers if "/" not in n.domain and n.domain not in _NAMED]
     homes = [(f"{a.postcode}|{a.line}", a.uprn) for a in traits.addresses if a.line and a.postcode]
     postcodes = _once(a.postcode for a in traits.addresses if a.postcode)
+    # Line keys are numbers and a word (3-10-MILL); `likening.lines_alike` says when two are one home.
+    keyed = (a.line.rpartition("-") for a in traits.addresses if a.line and a.postcode)
+    lines = list(dict.fromkeys((n, word) for n, _, word in keyed if n and len(word) > 3))
     return {
         "born": born,
         "md_sorted": "".join(sorted(born[5:])) if len(born) == 10 else "",
@@ -122,6 +125,12 @@ def plain(traits: Traits) -> Row:
         "homes": _once(h for h, _ in homes),
         "bare_homes": _once(h for h, uprn in homes if not uprn),
         "postcodes": postcodes,
+        "post_slips": _once(s for p in postcodes for s in _slips("", p)),
+        "line_words": _once(f"{n}-{w}" for n, w in lines),
+        "line_begins": _once(f"{n}-{w[:end]}" for n, w in lines for end in range(4, len(w) + 1)),
+        "line_slips": _once(
+            f"{n}-{w[:i]}{w[i + 1 :]}" for n, w in lines for i in range(len(w) + 1)
+        ),
         "outcodes": _once(d for p in postcodes if (d := district(p))),
         "phones": list(traits.phones),
         "emails": list(traits.emails),

@@ -212,6 +212,9 @@ COMPARED: tuple[Compared, ...] = (
         "address", ("postcodes",),
         _and(_not(_meet("uprns")), _empty("postcodes")), {
             "dwelling": _or(_meet("uprns"), _meet("bare_homes", "homes")),
+            "near": _and(
+                _or(_meet("line_words", "line_begins"), _meet("line_slips")), _meet("post_slips")
+            ),
             "postcode": _meet("postcodes"),
             "outcode": _meet("outcodes"),
         },

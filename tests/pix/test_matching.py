@@ -8,6 +8,7 @@ from datetime import date
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from pix.likening import levels
 from pix.matching import (
@@ -250,6 +251,40 @@ def test_who_was_second_in_the_birth_is_not_who_was_first():
     first = Traits(*[getattr(somebody(), f) for f in Traits.__struct_fields__[:-1]], "1")
     second = Traits(*[getattr(somebody("OLIVAR"), f) for f in Traits.__struct_fields__[:-1]], "2")
     assert decided(second, person("A", first)).kind == "new"
+
+
+def test_a_child_of_like_name_and_another_middle_name_may_be_the_twin():
+    one = somebody("REBECCA", "BROOK", "2016-04-29", middle=("GRACE",), sex="female")
+    other = somebody("REEBCCA", "BROOK", "2016-04-29", middle=("FAITH",), sex="female")
+    assert decided(other, person("A", one)).kind != "join"
+    slip = somebody("REEBCCA", "BROOK", "2016-04-29", middle=("GRACE",), sex="female")
+    assert decided(slip, person("A", one)).kind == "join"
+
+
+def test_where_a_multiple_birth_is_known_a_like_name_needs_a_number():
+    one = structs.replace(somebody("QUINLAN", "COOK", "2016-05-05"), order="?")
+    other = somebody("QUINLANN", "COOK", "2016-05-05")
+    assert decided(other, person("A", one)).kind != "join"
+    assert decided(structs.replace(one, order=""), person("A", other)).kind == "join"
+    numbered = structs.replace(one, numbers=(Number("upn", "R352999924003"),))
+    theirs = structs.replace(other, numbers=numbered.numbers)
+    assert decided(theirs, person("A", numbered)).kind == "join"
+
+
+def test_a_slip_in_postcode_or_street_is_still_the_home():
+    def level(one: Address, other: Address) -> str:
+        found = compare(
+            somebody(address=one), somebody(address=other), MODEL, MODEL.frequencies, today=TODAY
+        )
+        return next(f.level for f in found.fields if f.name == "Address")
+
+    home = Address("", "M11CK", "10-MILL")
+    assert level(home, Address("", "M11KC", "10-MILL")) == "near"
+    assert level(home, Address("", "M11CK", "10-MILLSTREET")) == "near"
+    assert level(home, Address("", "M11CK", "10-MILK")) == "near"
+    assert level(home, Address("", "M11CK", "12-MILL")) == "postcode"
+    assert level(home, Address("", "M14CV", "10-MILL")) == "outcode"
+    assert level(Address("1", "M11CK", "10-MILL"), Address("2", "M11KC", "10-MILL")) == "outcode"
 
 
 def test_a_record_with_both_names_makes_two_persons_one():

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from pix.likening import ASPECTS
-from pix.matching import _RULES
 from pix.model import VETOES, Frequencies, ModelError, load, read, tallied
 from pix.training import counted, matched_pairs, random_pairs, trained
+from pix.vetoes import RULES
 from tests.pix.test_matching import somebody
 
 SAID: dict[str, Any] = json.loads(files("pix").joinpath("models", "2026-11.json").read_text())
@@ -62,7 +62,7 @@ def test_a_faulty_model_is_refused(spoil: Callable[[dict[str, Any]], Any], words
 
 
 def test_every_veto_can_be_named_by_a_model():
-    assert {rule.veto.id for rule in _RULES} == set(VETOES)
+    assert {rule.veto.id for rule in RULES} == set(VETOES)
     with pytest.raises(ModelError, match="do without nhs"):
         read({**SAID, "vetoes": ["sealed"]})
     with pytest.raises(ModelError, match="mood is none"):

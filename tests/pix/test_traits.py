@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from affinity.domains import Register
 from affinity.pack import load
 from pix.claims import STATUSES, VERIFICATION
 from pix.identifiers import Domains
@@ -185,6 +187,15 @@ def test_an_nhs_number_that_stands_for_none_or_is_wrong_is_absent(value):
 )
 def test_numbers_have_one_form(system, value, compared):
     assert numbers(number(system, value)) == (compared,)
+
+
+@pytest.mark.parametrize(("system", "value"), [(NHS, "9990000018"), (NS + "nino", "QQ123456C")])
+def test_a_test_number_is_compared_only_where_the_pack_accepts_test_numbers(system, value):
+    strict = tuple(replace(d, accepts_test=False) for d in DOMAINS.pack.domains)
+    pack = replace(DOMAINS.pack, register=Register.of(strict))
+    said = {"resourceType": "Patient", "identifier": [number(system, value)]}
+    assert len(traits(said, DOMAINS).numbers) == 1
+    assert traits(said, Domains(pack, DOMAINS.base)).numbers == ()
 
 
 @pytest.mark.parametrize(
