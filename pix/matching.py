@@ -245,6 +245,11 @@ def misplaced(
         seen = looks(member.traits, others)
         if seen[0].level in SAME_GIVEN or personal_agrees(seen):
             return ()
+        # A name alone takes nobody out of a home: it must fit the record better than its person.
+        if weigh(seen, model, frequencies) >= weigh(
+            looks(record, member.traits), model, frequencies
+        ):
+            return ()
     return tuple(sorted(r for m in own for r in m.records))
 
 

@@ -322,6 +322,18 @@ def test_a_twin_taken_for_the_other_is_put_right_when_the_number_comes():
     assert (found.kind, found.parted) == ("new", ("school",))
 
 
+def test_a_misspelt_child_is_not_taken_out_of_its_home_by_a_stranger_of_its_name():
+    slip = somebody("FTAIMA", "MAHMOOD", "2022-10-11", sex="female", phone="07700900123")
+    own = somebody(
+        "FATIMA", "MAHMOOD", "2022-10-11", sex="female", phone="07700900123", nhs="9990000018"
+    )
+    stranger = somebody(
+        "MEHMOOD", "FATIMA", "2022-10-11", sex="female", address=ELSEWHERE, nhs="9992601922"
+    )
+    found = decided(stranger, person("A", slip, own))
+    assert (found.kind, found.parted) == ("new", ())
+
+
 def test_what_a_record_agrees_with_may_be_spread_over_the_persons_records():
     moved = somebody("SARAH", "KHAN", address=ELSEWHERE, nhs="9990000018", **SISTER)
     before = somebody(
