@@ -188,6 +188,10 @@ def _files(data: Path) -> list[Path]:
 
 def _hl7v2(settings: Settings) -> Finding:
     try:
+        load(settings.affinity)
+    except PackError:  # said once, by the pack's own line
+        return Finding("HL7 v2", True, "not looked at: the affinity pack cannot be read")
+    try:
         hl7v2.check(settings)
     except Trouble as fault:
         return Finding("HL7 v2", False, "cannot be opened", str(fault))

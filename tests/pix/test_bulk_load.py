@@ -294,7 +294,7 @@ async def test_a_full_disk_stops_the_load_and_loses_nothing(
 
 async def test_lines_are_judged_in_several_processes_alike(people: People, tmp_path: Path) -> None:
     bodies = [patient(COUNCIL, str(9_200_000 + n), nhs=nhs_number(9200 + n)) for n in range(30)]
-    bodies[7]["identifier"][1] = identifier(NHS, "9990000001")
+    bodies[7]["identifier"][1] = identifier(NHS, "9990000001", status="01")
     made = await loaded(people, written(tmp_path / "p.ndjson", bodies), processes=2, block=8)
     assert (made.counts["staged"], made.counts["refused"]) == (29, 1)
     assert (made.line, made.after) == (30, made.size)
