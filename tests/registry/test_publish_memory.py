@@ -16,7 +16,7 @@ from tests.archive import a_pack, archive
 from tests.makers_mhd import a_bundle, a_document, a_patient, locations, publish
 from tests.running import running
 
-LINE = bytes(range(256)) * 192
+LINE = bytes(range(32, 128)) * 512
 LINES = 1068
 WHOLE = LINE * LINES
 SHA1 = base64.b64encode(hashlib.sha1(WHOLE).digest()).decode()
