@@ -46,7 +46,7 @@ async def stored(exchange: Exchange) -> list[int]:
 async def test_a_published_document_is_stored_with_its_bytes_moved_to_a_binary(
     exchange: Exchange, source: httpx.AsyncClient, person: str
 ) -> None:
-    content = bytes(range(256)) * 300
+    content = bytes(range(32, 128)) * 800
     answer = await post(source, a_publication(person, content))
     assert answer.status_code == 201, answer.text
     made = answer.json()
