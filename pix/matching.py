@@ -245,12 +245,15 @@ def misplaced(
         seen = looks(member.traits, others)
         if seen[0].level in SAME_GIVEN or personal_agrees(seen):
             return ()
-        # A name alone takes nobody out of a home: it must fit the record better than its person.
-        if weigh(seen, model, frequencies) >= weigh(
-            looks(record, member.traits), model, frequencies
-        ):
+        # A name alone takes nobody out of a home for another one.
+        if _one_household(seen) and not _one_household(looks(record, member.traits)):
             return ()
     return tuple(sorted(r for m in own for r in m.records))
+
+
+def _one_household(found: Sequence[Look]) -> bool:
+    """Whether dwelling, telephone or e-mail are the same."""
+    return any(found[p].level == 0 for p in HOUSEHOLD)
 
 
 def _sealed_join(hidden: Sequence[str], seal: str) -> Decision:
