@@ -13,6 +13,7 @@ from typing import Any
 from lxml import etree
 
 from registry.reading import CONFIDENTIALITY, Reading, Related
+from standards.fhir_xml import disarmed
 from standards.mhd import URI
 from standards.outcome import PROFILE, REQUIRED, VALUE, Issue
 
@@ -35,7 +36,6 @@ _SYSTEMS = {
 }
 _RELATIONS = {"RPLC": "replaces", "APND": "appends", "XFRM": "transforms"}
 _GENDERS = {"M": "male", "F": "female", "UN": "other"}
-_SMALL = 10_000_000  # libxml2's own limit for one text; a scan in its wrapper may be longer
 _SCANS = "1.3.6.1.4.1.19376.1.2.20"  # XDS-SD
 
 
@@ -45,16 +45,8 @@ def parsed(data: bytes) -> etree._Element | str:
         return "is not in UTF-8 or another encoding that begins like ASCII"
     if re.search(rb"<!(?:DOCTYPE|ENTITY)", data, re.IGNORECASE):
         return "has a DOCTYPE, which is not read here"
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        remove_comments=True,
-        remove_pis=True,
-        huge_tree=len(data) > _SMALL,
-    )
     try:
-        return etree.fromstring(data, parser)
+        return etree.fromstring(data, disarmed(len(data)))
     except (etree.XMLSyntaxError, ValueError) as fault:
         line = getattr(fault, "lineno", None)
         return "is not well-formed XML" + (f" (line {line})" if line else "")
