@@ -31,7 +31,7 @@ serve: setup ## Start the whole exchange, empty or as it was left in data/
 	@$(BIN)/throughline serve together $(ARGS)
 
 test: setup ## Run the tests (real MongoDB, real HTTP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-faults: setup ## Kill processes during storms and see that nothing acknowledged is lost
 	$(BIN)/python -m pytest -m fault $(ARGS)
@@ -64,6 +64,8 @@ lock: setup ## Resolve the dependencies anew into requirements.lock
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --no-emit-index-url \
 	  --python-version 3.11 --extra embedded --extra linkage --extra dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --no-emit-index-url \
+	  --python-version 3.11 --extra browser --constraint requirements.lock pyproject.toml -o requirements-browser.lock
 
 clean: ## Remove what setup and the tests made
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
