@@ -8,7 +8,7 @@
     history         versions.py
     NRL door        pointers.py  pointer.py is its thinking, and pure
     after a merge   subjects.py
-    neighbours      near.py, disposal.py   what the repository asks
+    neighbours      near.py, disposal.py, assembled.py   what the repository asks
                     neighbours.py          whom the registry asks
 
 Store: documents.py.
@@ -25,6 +25,7 @@ from chassis.mongo import Mongo
 from chassis.outbox import Forwarder, Writer
 from chassis.settings import Settings
 from registry import pointers
+from registry.assembled import Assembly
 from registry.disposal import Custodian
 from registry.documents import DATABASE, Documents
 from registry.find import Find
@@ -36,7 +37,7 @@ from registry.simplified import Simplified
 from registry.single import Single
 from registry.subjects import Subjects
 from registry.versions import Versions
-from standards import mhd, mhd_publish, records
+from standards import mhd, mhd_publish, mhd_retrieve, records
 
 
 @asynccontextmanager
@@ -46,11 +47,12 @@ async def open_service(
     """Open the registry. `people` says who a patient is, `vault` holds bytes, `audit` makes
     AuditEvents durable, `pack` says which codes this community shares documents under.
 
-    `Service.near` is `registry.disposal.Custodian` (`referenced`, `document_of`, `aged`, `entomb`), which
-    the repository asks.
+    `Service.near` is `registry.disposal.Custodian` (`referenced`, `document_of`, `assembled`, `aged`,
+    `entomb`), which the repository asks.
     """
     store = await Documents.opened(mongo)
-    near = Custodian(store, people, settings.fhir_base)
+    assembly = Assembly(store, audit, settings.fhir_base)
+    near = Custodian(store, people, assembly, settings.fhir_base)
     find, read = Find(store, people, settings.home_community), Read(store)
     provide = Provide(settings, pack, store, people, vault)
     single = Single(provide, store, pack)
@@ -76,6 +78,7 @@ async def open_service(
                 Route(mhd.DOCUMENTS_HISTORY, versions.of_person),
                 Route(mhd.REFERENCED, near.answer_referenced),
                 Route(mhd.DOCUMENT_OF, near.answer_document_of),
+                Route(mhd_retrieve.ASSEMBLED, near.answer_assembled),
                 *pointers.routes(settings, pack, store, people),
                 Route(records.AGED, near.answer_aged),
                 Route(records.ENTOMB, near.answer_entomb),

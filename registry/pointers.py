@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Any
 
@@ -22,6 +22,7 @@ from chassis.settings import Settings
 from governance.permit import Denied, Permit, grant
 from registry import pointer as pointers
 from registry.documents import DATABASE, Check, Documents, MovedError, visible
+from registry.elsewhere import Whereabouts
 from registry.neighbours import Asked, People, Who
 from registry.pointer import Making, Pointer
 from registry.standing import Known
@@ -73,25 +74,24 @@ class Pointers:
         """
         organisation = _organisation(call)
         sent = pointers.read(call.resource or {}, f"{organisation}-{call.ids()}", organisation)
-        return await self._publish(call, sent, checked(sent.resource, self._agreed(organisation)))
+        there = self._whereabouts(call, organisation)
+        return await self._publish(call, sent, checked(sent.resource, self._agreed(there)), there)
 
     async def upsert(self, call: Call) -> Answer:
         """As `create`, under the id in the body; a current pointer of that id is updated (200)."""
         organisation = _organisation(call)
         resource = call.resource or {}
         sent = pointers.read(resource, str(resource.get("id") or ""), organisation)
-        wrong = [
-            *own_id(sent.id, organisation),
-            *checked(sent.resource, self._agreed(organisation)),
-        ]
+        there = self._whereabouts(call, organisation)
+        wrong = [*own_id(sent.id, organisation), *checked(sent.resource, self._agreed(there))]
         held = await self.store.documents.one({"_id": sent.id}) if sent.id else None
         if held is None:
-            return await self._publish(call, sent, wrong)
-        refuse_if(wrong)
+            return await self._publish(call, sent, wrong, there)
+        refuse_if([*wrong, *replace(there, held=None).of(sent.resource)[1]])
         if held.get("pointer") != organisation or held["status"] != "current":
             words = "This id was used before; a new pointer needs a new one."
             raise Refused(Issue(DUPLICATE, words, "id"), status=409)
-        return await self._update(call, sent, _granted(call, "u"))
+        return await self._update(call, sent, _granted(call, "u"), there)
 
     async def update(self, call: Call) -> Answer:
         """Change what may change in a pointer; 200 RESOURCE_UPDATED.
@@ -101,12 +101,14 @@ class Pointers:
         """
         organisation = _own(call)
         sent = pointers.read(call.resource or {}, call.path["id"], organisation)
-        wrong = checked(sent.resource, self._agreed(organisation))
+        there = self._whereabouts(call, organisation)
+        wrong = checked(sent.resource, self._agreed(there))
+        wrong += replace(there, held=None).of(sent.resource)[1]
         if sent.resource.get("id") != sent.id:
             words = "The id of the body must be the id in the path."
             wrong.append(Issue(IDENTIFIER_VALUE, words, "id"))
         refuse_if(wrong)
-        return await self._update(call, sent, call.permit)
+        return await self._update(call, sent, call.permit, there)
 
     async def withdraw(self, call: Call) -> Answer:
         """Take a pointer back; 200 RESOURCE_DELETED. It becomes entered-in-error and stays in the
@@ -122,11 +124,15 @@ class Pointers:
                 return Answer.fhir(nrl.said("RESOURCE_DELETED"))
         raise _busy()
 
-    async def _publish(self, call: Call, sent: Pointer, wrong: list[Issue]) -> Answer:
+    async def _publish(
+        self, call: Call, sent: Pointer, wrong: Sequence[Issue], there: Whereabouts
+    ) -> Answer:
+        places, misplaced = there.of(sent.resource)
+        sent = replace(sent, places=tuple(places))
         permits = [call.permit, _granted(call, "u")] if sent.replaces else [call.permit]
         for _ in range(_TRIES):
             who, known = await asyncio.gather(self._who(call, sent), self._known(sent))
-            _refuse([*wrong, *pointers.standing(sent, who, known)])
+            _refuse([*wrong, *misplaced, *pointers.standing(sent, who, known)])
             if who is None:
                 raise RuntimeError("a pointer of nobody passed its rules")
             making = Making(who, known, call.ids(), call.now, call.base)
@@ -137,11 +143,15 @@ class Pointers:
                 return _made(call, sent.id, code)
         raise _busy()
 
-    async def _update(self, call: Call, sent: Pointer, permit: Permit) -> Answer:
+    async def _update(
+        self, call: Call, sent: Pointer, permit: Permit, there: Whereabouts
+    ) -> Answer:
         for _ in range(_TRIES):
             held = await self._current(call, sent.custodian, sent.id)
-            made, wrong = pointers.updated(sent, held, call.now, call.base)
-            refuse_if(wrong)
+            places, misplaced = replace(there, held=held.get("away") or ()).of(sent.resource)
+            placed = replace(sent, places=tuple(places))
+            made, wrong = pointers.updated(placed, held, call.now, call.base)
+            refuse_if([*misplaced, *wrong])
             if await self._committed(call, made, _reach(self.store, call, permit, made)):
                 return Answer.fhir(nrl.said("RESOURCE_UPDATED"))
         raise _busy()
@@ -184,14 +194,18 @@ class Pointers:
             raise
         return True
 
-    def _agreed(self, organisation: str) -> Agreed:
+    def _whereabouts(self, call: Call, organisation: str) -> Whereabouts:
+        return Whereabouts(organisation, self.pack, call.base, call.ids)
+
+    def _agreed(self, there: Whereabouts) -> Agreed:
         strict = self.settings.codes != "lenient"
         settings, labels = self.pack.value_set("setting"), self.pack.value_set("label")
         return Agreed(
-            organisation,
+            there.organisation,
             setting=lambda s, c: settings.contains(s, c) or not strict,
             label=lambda s, c: labels.contains(s, c) or not strict,
             number=self._number_fault,
+            listed=there.listed,
         )
 
     def _number_fault(self, number: str) -> str:

@@ -56,7 +56,7 @@ async def open_service(
         holds = await Holds.opened(mongo, pack)
         disposals = await Disposals.opened(mongo, pack, vault, registry, holds)
         review = Review(vault, registry, holds, pack)
-        locator = Locator(settings, pack, audit)
+        locator = Locator(settings, pack, registry, audit)
         spool = settings.data / "spool"
         routes = (
             Route(RETRIEVE, retrieve(vault, registry, locator)),
