@@ -6,6 +6,7 @@
     ITI-66, ITI-67  find.py      indexed.py says what resources are found by
     read, vread     read.py
     history         versions.py
+    shown.py        what of all these a caller may see
     NRL door        pointers.py  pointer.py is its thinking, and pure
     after a merge   subjects.py
     neighbours      near.py, disposal.py, assembled.py   what the repository asks
@@ -24,6 +25,7 @@ from chassis.call import Route, Service
 from chassis.mongo import Mongo
 from chassis.outbox import Forwarder, Writer
 from chassis.settings import Settings
+from chassis.sights import Sights
 from registry import pointers
 from registry.assembled import Assembly
 from registry.disposal import Custodian
@@ -33,6 +35,7 @@ from registry.generate import Generate
 from registry.neighbours import People, Vault
 from registry.provide import Provide
 from registry.read import Read
+from registry.shown import Shown
 from registry.simplified import Simplified
 from registry.single import Single
 from registry.subjects import Subjects
@@ -53,7 +56,8 @@ async def open_service(
     store = await Documents.opened(mongo)
     assembly = Assembly(store, audit, settings.fhir_base)
     near = Custodian(store, people, assembly, settings.fhir_base)
-    find, read = Find(store, people, settings.home_community), Read(store)
+    shown = Shown(Sights(pack, people.feeds))
+    find, read = Find(store, people, shown, settings.home_community), Read(store, shown)
     provide = Provide(settings, pack, store, people, vault)
     single = Single(provide, store, pack)
     versions = Versions(store, people, read)
@@ -63,7 +67,7 @@ async def open_service(
             "registry",
             (
                 Route(mhd.ITI_65, provide),
-                Route(mhd_publish.ITI_105, Simplified(single)),
+                Route(mhd_publish.ITI_105, Simplified(single, shown)),
                 Route(mhd_publish.ITI_106, Generate(single, settings.max_body)),
                 Route(mhd.ITI_66, find),
                 Route(mhd.ITI_67, find),
@@ -79,7 +83,7 @@ async def open_service(
                 Route(mhd.REFERENCED, near.answer_referenced),
                 Route(mhd.DOCUMENT_OF, near.answer_document_of),
                 Route(mhd_retrieve.ASSEMBLED, near.answer_assembled),
-                *pointers.routes(settings, pack, store, people),
+                *pointers.routes(settings, pack, store, people, shown),
                 Route(records.AGED, near.answer_aged),
                 Route(records.ENTOMB, near.answer_entomb),
             ),

@@ -62,6 +62,10 @@ class People(Protocol):
         """The Patients with these ids that lie within the permit, as this viewer may see them."""
         ...
 
+    async def feeds(self, client: str) -> Collection[str]:
+        """The systems of the identifier domains that this client is the source of."""
+        ...
+
     async def happened(self, since: str) -> Sequence[tuple[str, str]]:
         """(event id, record) of merges and revisions from an event id on, in their order, at most
         1,000 of them."""
@@ -171,6 +175,11 @@ class FarPeople:
         }
         answer = await self._far.post("/internal/pix/patients", said)
         return [str(body).encode() for body in answer["patients"]]
+
+    async def feeds(self, client: str) -> Collection[str]:
+        """As `People.feeds`; `Refused(BUSY)` when it does not answer."""
+        answer = await self._far.post("/internal/pix/feeds", {"client": client})
+        return frozenset(str(system) for system in answer["feeds"])
 
     async def happened(self, since: str) -> Sequence[tuple[str, str]]:
         """As `People.happened`; `Refused(BUSY)` when it does not answer."""

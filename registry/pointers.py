@@ -25,6 +25,7 @@ from registry.documents import DATABASE, Check, Documents, MovedError, visible
 from registry.elsewhere import Whereabouts
 from registry.neighbours import Asked, People, Who
 from registry.pointer import Making, Pointer
+from registry.shown import FIELD, Shown
 from registry.standing import Known
 from registry.submission import Submission
 from standards import capability, nrl
@@ -61,6 +62,7 @@ class Pointers:
     pack: Pack
     store: Documents
     people: People
+    shown: Shown
 
     # -- the producer -----------------------------------------------------------------------------
 
@@ -232,7 +234,8 @@ class Pointers:
             raise _nothing()
         _accounted(call, row)
         moment = formatdate(row["at"].timestamp(), usegmt=True)
-        return Answer(200, bytes(row["b"]), {"ETag": f'W/"{row["v"]}"', "Last-Modified": moment})
+        show = await self.shown.to(call)
+        return Answer(200, show(row), {"ETag": f'W/"{row["v"]}"', "Last-Modified": moment})
 
     async def find(self, call: Call) -> Answer:
         """One page of current pointers, newest first, with their exact number.
@@ -252,6 +255,8 @@ class Pointers:
             self.store.documents,
             where=search.all_of([_shown(own), visible(call.caller)]),
             replace=replace,
+            show=await self.shown.to(call),
+            fields=("b", FIELD),
             few=bool(whose),
         )
 
@@ -393,9 +398,11 @@ def _busy() -> Refused:
     return Refused(Issue(BUSY, "Others keep changing the same pointer; send it again."))
 
 
-def routes(settings: Settings, pack: Pack, store: Documents, people: People) -> tuple[Route, ...]:
+def routes(
+    settings: Settings, pack: Pack, store: Documents, people: People, shown: Shown
+) -> tuple[Route, ...]:
     """Every row of the door with its story."""
-    story = Pointers(settings, pack, store, people)
+    story = Pointers(settings, pack, store, people, shown)
     return (
         Route(nrl.CREATE, story.create),
         Route(nrl.UPSERT, story.upsert),
