@@ -83,7 +83,7 @@ async def open_service(
                 Route(mhd.REFERENCED, near.answer_referenced),
                 Route(mhd.DOCUMENT_OF, near.answer_document_of),
                 Route(mhd_retrieve.ASSEMBLED, near.answer_assembled),
-                *pointers.routes(settings, pack, store, people, shown),
+                *pointers.routes(settings, pack, store, people, vault, shown),
                 Route(records.AGED, near.answer_aged),
                 Route(records.ENTOMB, near.answer_entomb),
             ),

@@ -123,6 +123,13 @@ class Vault(Protocol):
         """No document will refer to these binaries."""
         ...
 
+    async def held(
+        self, document: str, records: Collection[str], types: Collection[tuple[str, str]]
+    ) -> Sequence[str]:
+        """The ids of the legal holds on this document, about any of these Patient records, of these
+        types (system, code)."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class FarWho:
@@ -218,6 +225,16 @@ class FarVault:
     async def release(self, binary_ids: Collection[str]) -> None:
         """As `Vault.release`; `Refused(BUSY)` when it does not answer."""
         await self._far.post("/internal/repository/release", {"ids": sorted(binary_ids)})
+
+    async def held(
+        self, document: str, records: Collection[str], types: Collection[tuple[str, str]]
+    ) -> Sequence[str]:
+        """As `Vault.held`; `Refused(BUSY)` when it does not answer."""
+        asked = {
+            "document": document, "records": sorted(records), "types": sorted(map(list, types)),
+        }  # fmt: skip
+        answer = await self._far.post("/internal/repository/held", asked)
+        return [str(id_) for id_ in answer["held"]]
 
 
 def _told(viewer: Caller | None) -> Mapping[str, str] | None:

@@ -3,6 +3,9 @@
 A pointer is a document of the registry like any other: the same collection, the same commit with its
 AuditEvent in the outbox, the same history, and found at `/fhir/DocumentReference` as well. What the
 door adds is the shape, the outcomes, and that a producer acts for its own organisation only.
+
+(Past 400 lines, because the producer's and the consumer's verbs share who may, what is shown and how one
+is counted as moved; apart they would be two halves of one class.)
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import Any
 
 from affinity.pack import Pack
 from chassis import search
+from chassis.body import parse_json
 from chassis.call import Answer, Call, Handler, Route, dumps
 from chassis.caller import challenge
 from chassis.mongo import Doc, Filter
@@ -23,18 +27,20 @@ from governance.permit import Denied, Permit, grant
 from registry import pointer as pointers
 from registry.documents import DATABASE, Check, Documents, MovedError, visible
 from registry.elsewhere import Whereabouts
-from registry.neighbours import Asked, People, Who
+from registry.neighbours import Asked, People, Vault, Who
 from registry.pointer import Making, Pointer
 from registry.shown import FIELD, Shown
 from registry.standing import Known
 from registry.submission import Submission
 from standards import capability, nrl
 from standards.index import reference
+from standards.lens import at
 from standards.mhd import DOCUMENT_PARAMETERS
 from standards.nrl import NHS_NUMBER_SYSTEM, ODS, PRODUCER
 from standards.nrl_rules import Agreed, checked, own_id
 from standards.outcome import (
     BUSY,
+    CONFLICT,
     CREDENTIALS,
     DUPLICATE,
     FORBIDDEN,
@@ -62,6 +68,7 @@ class Pointers:
     pack: Pack
     store: Documents
     people: People
+    vault: Vault
     shown: Shown
 
     # -- the producer -----------------------------------------------------------------------------
@@ -116,15 +123,31 @@ class Pointers:
         """Take a pointer back; 200 RESOURCE_DELETED. It becomes entered-in-error and stays in the
         history.
 
-        Raises `Refused`: 403 for another organisation's pointer, 404 when there is no current one.
+        Raises `Refused`: 403 for another organisation's pointer, 404 when there is no current one, 409
+        while a legal hold stands on it.
         """
         organisation = _own(call)
         for _ in range(_TRIES):
             held = await self._current(call, organisation)
+            await self._refuse_held(held)
             made = pointers.withdrawn(held, call.now, call.base)
             if await self._committed(call, made, _reach(self.store, call, call.permit, made)):
                 return Answer.fhir(nrl.said("RESOURCE_DELETED"))
         raise _busy()
+
+    async def _refuse_held(self, held: Doc) -> None:
+        """A legal hold keeps a pointer where those look who the hold is for. It is the repository's, so a
+        hold that is placed at this very moment may come too late; nothing is lost then, because a
+        withdrawal destroys nothing."""
+        known = await self.people.who([("id", held["subject"])])
+        records = {held["subject"], *(r for who in known.values() for r in who.same)}
+        resource = parse_json(bytes(held["b"]))
+        types = [(str(c.get("system")), str(c.get("code"))) for c in at(resource, "type.coding")]
+        holds = await self.vault.held(held["_id"], records, types)
+        refuse_if(
+            Issue(CONFLICT, f"The legal hold {hold} stands on this pointer until it is ended.")
+            for hold in holds
+        )
 
     async def _publish(
         self, call: Call, sent: Pointer, wrong: Sequence[Issue], there: Whereabouts
@@ -399,10 +422,10 @@ def _busy() -> Refused:
 
 
 def routes(
-    settings: Settings, pack: Pack, store: Documents, people: People, shown: Shown
+    settings: Settings, pack: Pack, store: Documents, people: People, vault: Vault, shown: Shown
 ) -> tuple[Route, ...]:
     """Every row of the door with its story."""
-    story = Pointers(settings, pack, store, people, shown)
+    story = Pointers(settings, pack, store, people, vault, shown)
     return (
         Route(nrl.CREATE, story.create),
         Route(nrl.UPSERT, story.upsert),
