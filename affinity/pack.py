@@ -106,9 +106,12 @@ class Pack:
         unknown."""
         return self.register.domain_of(system)
 
-    def source_of(self, url: str) -> Source | None:
-        """The agreed place outside the exchange that a URL lies in; None when there is none."""
-        return next((s for s in self.sources if s.covers(url)), None)
+    def source_of(self, url: str, organisation: str = "") -> Source | None:
+        """The agreed place outside the exchange that a URL lies in; None when there is none. Where
+        several organisations keep documents at one address, it is `organisation`'s, else the first."""
+        found = [s for s in self.sources if s.covers(url)]
+        own = [s for s in found if s.organisation == organisation]
+        return next(iter(own or found), None)
 
     def value_set(self, name: str) -> ValueSet:
         """A value set by metadata element: type, category, facility, setting, format, label, event,

@@ -7,7 +7,7 @@ transaction, so that a handler is only its story. Nothing is sent before the Aud
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -441,12 +441,22 @@ async def _send(call: Call, answer: Answer, send: Send) -> None:
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     if answer.stream is not None and call.method != "HEAD":
-        async for chunk in answer.stream:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await _streamed(answer, answer.stream, send)
         return
     body = b"" if call.method == "HEAD" else answer.body
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _streamed(answer: Answer, pieces: AsyncIterator[bytes], send: Send) -> None:
+    """The pieces as they come. Where the length was announced the last one says that it is: a server
+    that knows so at once sends it without the machinery of streams."""
+    left = int(answer.headers.get("Content-Length", -1))
+    async for piece in pieces:
+        if piece:
+            left -= len(piece)
+            await send({"type": "http.response.body", "body": piece, "more_body": left != 0})
+    if left != 0:
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _shape(call: Call, answer: Answer) -> None:

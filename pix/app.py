@@ -154,6 +154,7 @@ async def open_service(
                 Route(pixm.WHO, near.answer_who),
                 Route(pixm.PATIENTS, near.answer_patients),
                 Route(pixm.HAPPENED, near.answer_happened),
+                Route(pixm.FEEDS, near.answer_feeds),
                 Route(pixm.SOURCE, near.answer_source),
                 Route(LIVED, near.answer_lived),
             ),

@@ -72,6 +72,10 @@ class Neighbour:
         shown = [showing.stripped(bytes(row["b"]), self.domains.base, sight) for row in rows]
         return [await self.crossing.sights.cleared(body, sight) for body in shown]
 
+    async def feeds(self, client: str) -> frozenset[str]:
+        """The systems of the identifier domains that this client is the source of."""
+        return await self.crossing.sights.fed(client)
+
     async def happened(self, since: str) -> list[tuple[str, str]]:
         """(event id, record) of merges and revisions from an event id on, in their order, at most
         1,000: whose documents may have to be shown under another Patient (`pix/events.py`)."""
@@ -156,6 +160,14 @@ class Neighbour:
             raise Refused(Issue(INVALID, pixm.PATIENTS.words, "viewer"))
         found = await self.patients(ids, viewer, permit)
         told = {"patients": [body.decode() for body in found]}
+        return Answer(200, dumps(told), media="application/json")
+
+    async def answer_feeds(self, call: Call) -> Answer:
+        """`feeds` over HTTP."""
+        client = (call.resource or {}).get("client")
+        if not isinstance(client, str):
+            raise Refused(Issue(INVALID, pixm.FEEDS.words, "client"))
+        told = {"feeds": sorted(await self.feeds(client))}
         return Answer(200, dumps(told), media="application/json")
 
     async def answer_happened(self, call: Call) -> Answer:

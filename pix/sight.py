@@ -1,58 +1,35 @@
-"""What of the identifiers a caller may be shown: one `Sight` per kind of caller, kept for a while.
+"""What of the identifiers a caller may be shown, and Patients without what it may not.
 
-The rule is `governance/identifiers.py`; here it gets what it needs from the pack and the store.
+The rule is `governance/identifiers.py`; `chassis/sights.py` keeps what it came to.
 """
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from chassis.call import Caller, dumps
-from governance.identifiers import SYSTEM_ROLE, Sight, Viewer, codes, sight
+from chassis import sights
+from chassis.call import dumps
+from governance.identifiers import Sight
 from pix import showing
 from pix.identifiers import Domains
 from pix.people import People
 
-_LIFE = 30.0  # seconds after which an assignment of a domain to a client is looked up again
-_MOST = 2000
 
-
-class Sights:
+class Sights(sights.Sights):
     """The sights of this process."""
 
     def __init__(
         self, people: People, domains: Domains, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.people, self.domains, self.clock = people, domains, clock
-        self._system = self._made(Viewer(role=SYSTEM_ROLE))
-        self._kept: OrderedDict[tuple[str, ...], tuple[float, Sight]] = OrderedDict()
+        super().__init__(domains.pack, self.fed, clock=clock)
+        self.people, self.domains = people, domains
 
-    async def of(self, caller: Caller) -> Sight:
-        """What this caller may be shown."""
-        if caller.role == SYSTEM_ROLE:
-            return self._system
-        key = (caller.client_id, caller.role, caller.purpose, caller.organisation)
-        kept = self._kept.get(key)
-        if kept is not None and kept[0] > self.clock():
-            return kept[1]
-        rows = await self.people.sources.many({"client": caller.client_id}, {"_id": 1})
-        made = self._made(
-            Viewer(
-                caller.role,
-                caller.purpose,
-                caller.organisation,
-                self._kind(caller.organisation),
-                frozenset(row["_id"] for row in rows),
-            )
-        )
-        self._kept[key] = (self.clock() + _LIFE, made)
-        self._kept.move_to_end(key)
-        if len(self._kept) > _MOST:
-            self._kept.popitem(last=False)
-        return made
+    async def fed(self, client: str) -> frozenset[str]:
+        """The systems of the domains that this client is the source of."""
+        rows = await self.people.sources.many({"client": client}, {"_id": 1})
+        return frozenset(row["_id"] for row in rows)
 
     async def cleared(self, body: bytes, seen: Sight) -> bytes:
         """A Patient or a Bundle of them without links to records that this viewer may not know of:
@@ -69,14 +46,6 @@ class Sights:
         for patient in _patients(resource):
             showing.unlink(patient, hidden)
         return dumps(resource)
-
-    def _made(self, viewer: Viewer) -> Sight:
-        pack = self.domains.pack
-        return sight(viewer, pack.register, pack.openings)
-
-    def _kind(self, organisation: str) -> str:
-        found = self.domains.pack.organisations
-        return next((found[c].kind for c in codes(organisation) if c in found), "")
 
 
 def _patients(resource: dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,9 +6,10 @@
     ITI-66, ITI-67  find.py      indexed.py says what resources are found by
     read, vread     read.py
     history         versions.py
+    shown.py        what of all these a caller may see
     NRL door        pointers.py  pointer.py is its thinking, and pure
     after a merge   subjects.py
-    neighbours      near.py, disposal.py   what the repository asks
+    neighbours      near.py, disposal.py, assembled.py   what the repository asks
                     neighbours.py          whom the registry asks
 
 Store: documents.py.
@@ -24,7 +25,9 @@ from chassis.call import Route, Service
 from chassis.mongo import Mongo
 from chassis.outbox import Forwarder, Writer
 from chassis.settings import Settings
+from chassis.sights import Sights
 from registry import pointers
+from registry.assembled import Assembly
 from registry.disposal import Custodian
 from registry.documents import DATABASE, Documents
 from registry.find import Find
@@ -32,11 +35,12 @@ from registry.generate import Generate
 from registry.neighbours import People, Vault
 from registry.provide import Provide
 from registry.read import Read
+from registry.shown import Shown
 from registry.simplified import Simplified
 from registry.single import Single
 from registry.subjects import Subjects
 from registry.versions import Versions
-from standards import mhd, mhd_publish, records
+from standards import mhd, mhd_publish, mhd_retrieve, records
 
 
 @asynccontextmanager
@@ -46,12 +50,14 @@ async def open_service(
     """Open the registry. `people` says who a patient is, `vault` holds bytes, `audit` makes
     AuditEvents durable, `pack` says which codes this community shares documents under.
 
-    `Service.near` is `registry.disposal.Custodian` (`referenced`, `document_of`, `aged`, `entomb`), which
-    the repository asks.
+    `Service.near` is `registry.disposal.Custodian` (`referenced`, `document_of`, `assembled`, `aged`,
+    `entomb`), which the repository asks.
     """
     store = await Documents.opened(mongo)
-    near = Custodian(store, people, settings.fhir_base)
-    find, read = Find(store, people, settings.home_community), Read(store)
+    assembly = Assembly(store, audit, settings.fhir_base)
+    near = Custodian(store, people, assembly, settings.fhir_base)
+    shown = Shown(Sights(pack, people.feeds))
+    find, read = Find(store, people, shown, settings.home_community), Read(store, shown)
     provide = Provide(settings, pack, store, people, vault)
     single = Single(provide, store, pack)
     versions = Versions(store, people, read)
@@ -61,7 +67,7 @@ async def open_service(
             "registry",
             (
                 Route(mhd.ITI_65, provide),
-                Route(mhd_publish.ITI_105, Simplified(single)),
+                Route(mhd_publish.ITI_105, Simplified(single, shown)),
                 Route(mhd_publish.ITI_106, Generate(single, settings.max_body)),
                 Route(mhd.ITI_66, find),
                 Route(mhd.ITI_67, find),
@@ -76,7 +82,8 @@ async def open_service(
                 Route(mhd.DOCUMENTS_HISTORY, versions.of_person),
                 Route(mhd.REFERENCED, near.answer_referenced),
                 Route(mhd.DOCUMENT_OF, near.answer_document_of),
-                *pointers.routes(settings, pack, store, people),
+                Route(mhd_retrieve.ASSEMBLED, near.answer_assembled),
+                *pointers.routes(settings, pack, store, people, vault, shown),
                 Route(records.AGED, near.answer_aged),
                 Route(records.ENTOMB, near.answer_entomb),
             ),

@@ -18,8 +18,9 @@ from chassis.body import parse_json
 from chassis.call import Answer, Call, dumps, instant
 from chassis.mongo import Doc
 from registry import indexed
+from registry.assembled import Assembly
 from registry.documents import Documents
-from registry.near import Neighbour
+from registry.near import Neighbour, binaries
 from registry.neighbours import People
 from standards.lens import at
 from standards.outcome import STRUCTURE, Issue, Refused
@@ -35,8 +36,8 @@ _ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 class Custodian(Neighbour):
     """The near object of the registry, with what the repository needs to destroy documents."""
 
-    def __init__(self, store: Documents, people: People, base: str) -> None:
-        super().__init__(store)
+    def __init__(self, store: Documents, people: People, assembly: Assembly, base: str) -> None:
+        super().__init__(store, assembly)
         self.people, self.base = people, base
 
     async def aged(
@@ -45,7 +46,8 @@ class Custodian(Neighbour):
         """Each of these documents that is registered, with its dates, those of its subject, and what
         else there is about that person; JSON-able."""
         either = [{"binary": {"$in": list(binaries)}}, {"_id": {"$in": list(documents)}}]
-        rows = await self.store.documents.many({"$or": either}, {"b": 1, "subject": 1, "binary": 1})
+        fields = {"b": 1, "subject": 1, "binary": 1, "away": 1}
+        rows = await self.store.documents.many({"$or": either}, fields)
         subjects = sorted({r["subject"] for r in rows if r["subject"]})
         known = await self.people.who([("id", s) for s in subjects])
         same = {s: tuple(known[("id", s)].same) if ("id", s) in known else (s,) for s in subjects}
@@ -73,7 +75,7 @@ class Custodian(Neighbour):
         )
         return {
             "document": row["_id"],
-            "binary": row.get("binary") or "",
+            "binary": next(iter(binaries(row)), "") if "away" not in row else "",
             "subject": f"Patient/{subject}" if subject else "",
             "status": whole["status"],
             "births": births,

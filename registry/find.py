@@ -16,6 +16,7 @@ from registry import lists
 from registry.documents import DATABASE, Documents, visible
 from registry.inclusions import FIELDS, Inclusions
 from registry.neighbours import Asked, People
+from registry.shown import FIELD, Shown
 from standards.index import reference
 from standards.outcome import NOT_FOUND, REQUIRED_PARAMETER, Issue, Refused
 from standards.search import Clause, Search, Target, Token
@@ -30,6 +31,7 @@ class Find:
 
     store: Documents
     people: People
+    shown: Shown
     community: str = ""  # our own, as targetCommunityIdList names it
 
     async def __call__(self, call: Call) -> Answer:
@@ -44,7 +46,7 @@ class Find:
         if call.row.resource == "List":
             asked = call.search = lists.asked(asked)
         _mandatory(call.row.resource, asked)
-        replace: dict[str, Filter] = {}
+        replace = await self.shown.asked(call, asked)
         whose = asked.of("patient")
         if whose:
             replace["patient"] = {"subject": _one_of(await self._records(call, whose))}
@@ -53,9 +55,10 @@ class Find:
         if asked.has("targetCommunityIdList"):
             replace["targetCommunityIdList"] = await self._communities(call, asked)
         told: list[Issue] = []
+        show = await self.shown.to(call)
 
         async def beside(rows: Sequence[Doc]) -> list[bytes]:
-            return await Inclusions(self.store, self.people).beside(call, rows, told)
+            return await Inclusions(self.store, self.people, show).beside(call, rows, told)
 
         brings = bool(asked.include or asked.revinclude)
         return await search.searchset(
@@ -64,9 +67,10 @@ class Find:
             where=visible(call.caller),
             replace=replace,
             include=beside if brings else None,
+            show=show,
             issues=told,
             default_sort=NEWEST[call.row.resource],
-            fields=FIELDS if brings else ("b",),
+            fields=FIELDS if brings else ("b", FIELD),
             few=bool(whose),
         )
 

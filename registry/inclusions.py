@@ -16,12 +16,13 @@ from chassis.mongo import Doc, Filter
 from governance.permit import Denied, Permit, grant
 from registry.documents import Documents, visible
 from registry.neighbours import People
+from registry.shown import FIELD, Show
 from standards import mhd, pdqm
 from standards.mhd import DOCUMENT_PARAMETERS, LIST_PARAMETERS
 from standards.outcome import FORBIDDEN, TOO_COSTLY, Issue
 from standards.rows import Needs
 
-FIELDS = ("b", "subject", "moved", "rel", "ix.author", "ix.related", "ix.item")
+FIELDS = ("b", FIELD, "subject", "moved", "rel", "ix.author", "ix.related", "ix.item")
 MOST = 1_000  # resources of one type that one page brings along
 _RELATIONS = ("replaces", "transforms", "appends", "signs")
 _NEEDS = {
@@ -51,6 +52,7 @@ class Inclusions:
 
     store: Documents
     people: People
+    show: Show
 
     async def beside(self, call: Call, rows: Sequence[Doc], told: list[Issue]) -> list[bytes]:
         """The resources that these matches bring along, people first, each once and none that is a
@@ -96,7 +98,7 @@ class Inclusions:
         if ids := asked.ids.get(type_):
             ways.append({"_id": {"$in": sorted(ids)}})
         parts = [search.any_of(ways), visible(call.caller), search.narrow(permit, parameters)]
-        fields = {"b": 1, "subject": 1}
+        fields = {"b": 1, FIELD: 1, "subject": 1}
         limit = MOST + len(here) + 1
         found = await self.store.current(type_).many(search.all_of(parts), fields, limit=limit)
         found = sorted((r for r in found if r["_id"] not in here), key=lambda r: str(r["_id"]))
@@ -105,7 +107,7 @@ class Inclusions:
             told.append(Issue(TOO_COSTLY, words, "_include", "warning", xds=""))
         found = found[:MOST]
         call.account.patients += [f"Patient/{r['subject']}" for r in found if r["subject"]]
-        return [bytes(r["b"]) for r in found]
+        return [self.show(r) for r in found]
 
 
 def _permit(call: Call, type_: str) -> Permit | Denied:

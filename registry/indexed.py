@@ -1,10 +1,12 @@
-"""PURE. What a DocumentReference and a List are found by: the values of `ix`, made when they are written."""
+"""PURE. What a DocumentReference and a List are found by: the values of `ix`, made when they are written;
+and whose numbers they carry (`numbers`, see registry/shown.py), which is asked when they are shown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from registry.shown import numbers
 from standards.index import moments, references, strings, tokens, uris
 from standards.lens import at, contained, extension_values
 from standards.mhd import (
@@ -46,7 +48,7 @@ def document(resource: Json, base: str) -> dict[str, Any]:
         security_label=tokens(at(resource, "securityLabel")),
         setting=tokens(at(resource, "context.practiceSetting")),
         targetCommunityIdList=uris(extension_values(resource, HOME_COMMUNITY)),
-    )
+    ) | {"numbers": numbers(resource)}
 
 
 def listed(resource: Json, base: str) -> dict[str, Any]:
@@ -69,7 +71,7 @@ def listed(resource: Json, base: str) -> dict[str, Any]:
         sourceId=tokens(extension_values(resource, SOURCE_ID)),
         item=references(at(resource, "entry.item"), base),
         targetCommunityIdList=uris(extension_values(resource, HOME_COMMUNITY)),
-    )
+    ) | {"numbers": numbers(resource)}
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
@@ -13,15 +14,21 @@ from chassis import search
 from chassis.call import Answer, Call, Caller, dumps, instant
 from chassis.mongo import Doc
 from governance.permit import Permit
+from registry.assembled import Assembly, place_of
 from registry.documents import Documents, visible
 from standards.mhd import DOCUMENT_OF, DOCUMENT_PARAMETERS, REFERENCED
+from standards.mhd_retrieve import ASSEMBLED
 from standards.outcome import STRUCTURE, Issue, Refused
+
+_SHA1 = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
 class Away:
     """Where a document is kept that is not held here: URL, whose it is, media type, and what it is held
-    to: SHA-1 in hex and size, "" and None when it is made on demand. `at`: when it was registered."""
+    to: SHA-1 in hex and size, "" and None when it is made on demand. `at`: when it was registered.
+    `delayed`: its first retrieval says what SHA-1 and size are. `withdrawn`: its organisation took the
+    pointer back."""
 
     url: str
     organisation: str
@@ -29,6 +36,8 @@ class Away:
     sha1: str
     size: int | None
     at: datetime
+    delayed: bool = False
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +55,14 @@ class Cited:
 class Neighbour:
     """The near object of the registry."""
 
-    def __init__(self, store: Documents) -> None:
-        self.store = store
+    def __init__(self, store: Documents, assembly: Assembly) -> None:
+        self.store, self.assembly = store, assembly
 
     async def referenced(self, binary_ids: Collection[str]) -> AbstractSet[str]:
         """Which of these binaries some DocumentReference points to, whatever its status."""
         where = {"binary": {"$in": list(binary_ids)}}
-        return {r["binary"] for r in await self.store.documents.many(where, {"binary": 1})}
+        rows = await self.store.documents.many(where, {"binary": 1})
+        return {id_ for row in rows for id_ in binaries(row)}
 
     async def document_of(self, binary_id: str, permit: Permit, viewer: Caller) -> Cited | None:
         """The DocumentReference that points to this binary, if it lies within the permit and this
@@ -64,9 +74,26 @@ class Neighbour:
             return None
         labels = tuple((system, code) for system, code in row["labels"])
         subject = f"Patient/{row['subject']}" if row["subject"] else ""
-        return Cited(row["_id"], subject, labels, row["status"] == "current", _away(row))
+        current = row["status"] == "current"
+        return Cited(row["_id"], subject, labels, current, _away(row, binary_id))
+
+    async def assembled(self, binary_id: str, sha1: str, size: int) -> tuple[str, int] | None:
+        """What a document of delayed assembly is held to after a first retrieval brought these bytes
+        (`registry/assembled.py`)."""
+        return await self.assembly.assembled(binary_id, sha1, size)
 
     # -- the far doors ----------------------------------------------------------------------------
+
+    async def answer_assembled(self, call: Call) -> Answer:
+        """`assembled` over HTTP."""
+        said = call.resource or {}
+        id_, sha1, size = said.get("id"), said.get("sha1"), said.get("size")
+        if not (isinstance(id_, str) and isinstance(sha1, str) and isinstance(size, int)):
+            raise Refused(Issue(STRUCTURE, ASSEMBLED.words))
+        if not _SHA1.fullmatch(sha1) or size < 1:
+            raise Refused(Issue(STRUCTURE, ASSEMBLED.words))
+        found = await self.assembled(id_, sha1, size)
+        return _said({"held": list(found) if found is not None else None})
 
     async def answer_referenced(self, call: Call) -> Answer:
         """`referenced` over HTTP."""
@@ -111,12 +138,26 @@ class Neighbour:
         )
 
 
-def _away(row: Doc) -> Away | None:
-    held = row.get("away")
+def binaries(row: Doc) -> list[str]:
+    """The ids of the Binaries as which a document is given out: a pointer may have several."""
+    held = row.get("binary") or []
+    return [held] if isinstance(held, str) else list(held)
+
+
+def _away(row: Doc, binary_id: str) -> Away | None:
+    held = place_of(row, binary_id)
     if held is None:
         return None
-    sha1 = b64decode(held["hash"]).hex()
-    return Away(held["url"], held["organisation"], held["type"], sha1, held["size"], row["at"])
+    return Away(
+        held["url"],
+        held["organisation"],
+        held["type"],
+        b64decode(held["hash"]).hex(),
+        held["size"],
+        row["at"],
+        bool(held.get("delayed")),
+        row["status"] == "entered-in-error",
+    )
 
 
 def _said(answer: Mapping[str, Any]) -> Answer:

@@ -62,6 +62,10 @@ class People(Protocol):
         """The Patients with these ids that lie within the permit, as this viewer may see them."""
         ...
 
+    async def feeds(self, client: str) -> Collection[str]:
+        """The systems of the identifier domains that this client is the source of."""
+        ...
+
     async def happened(self, since: str) -> Sequence[tuple[str, str]]:
         """(event id, record) of merges and revisions from an event id on, in their order, at most
         1,000 of them."""
@@ -119,6 +123,13 @@ class Vault(Protocol):
         """No document will refer to these binaries."""
         ...
 
+    async def held(
+        self, document: str, records: Collection[str], types: Collection[tuple[str, str]]
+    ) -> Sequence[str]:
+        """The ids of the legal holds on this document, about any of these Patient records, of these
+        types (system, code)."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class FarWho:
@@ -172,6 +183,11 @@ class FarPeople:
         answer = await self._far.post("/internal/pix/patients", said)
         return [str(body).encode() for body in answer["patients"]]
 
+    async def feeds(self, client: str) -> Collection[str]:
+        """As `People.feeds`; `Refused(BUSY)` when it does not answer."""
+        answer = await self._far.post("/internal/pix/feeds", {"client": client})
+        return frozenset(str(system) for system in answer["feeds"])
+
     async def happened(self, since: str) -> Sequence[tuple[str, str]]:
         """As `People.happened`; `Refused(BUSY)` when it does not answer."""
         answer = await self._far.post("/internal/pix/happened", {"since": since})
@@ -209,6 +225,16 @@ class FarVault:
     async def release(self, binary_ids: Collection[str]) -> None:
         """As `Vault.release`; `Refused(BUSY)` when it does not answer."""
         await self._far.post("/internal/repository/release", {"ids": sorted(binary_ids)})
+
+    async def held(
+        self, document: str, records: Collection[str], types: Collection[tuple[str, str]]
+    ) -> Sequence[str]:
+        """As `Vault.held`; `Refused(BUSY)` when it does not answer."""
+        asked = {
+            "document": document, "records": sorted(records), "types": sorted(map(list, types)),
+        }  # fmt: skip
+        answer = await self._far.post("/internal/repository/held", asked)
+        return [str(id_) for id_ in answer["held"]]
 
 
 def _told(viewer: Caller | None) -> Mapping[str, str] | None:

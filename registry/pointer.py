@@ -18,6 +18,7 @@ from typing import Any
 from chassis.body import parse_json
 from chassis.call import dumps, instant
 from registry import indexed
+from registry.elsewhere import Away, placed
 from registry.neighbours import Who
 from registry.standing import Known
 from registry.submission import Change, Doc, Submission, revised, superseded
@@ -42,16 +43,20 @@ IMMUTABLES = (
 )  # fmt: skip
 """What an update cannot change (NRL producer API, updateDocumentReference)."""
 WITHDRAWN = "entered-in-error"
+PLACES = 100
+"""How many places of one pointer stay retrievable, so that its row cannot grow without end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """A pointer as it was sent: its id, custodian, and the (code, id) of what it relates to."""
+    """A pointer as it was sent: its id, custodian, the (code, id) of what it relates to, and where each
+    of its contents is that the community has agreed on."""
 
     resource: Json
     id: str
     custodian: str
     related: tuple[tuple[str, str], ...]
+    places: tuple[Away | None, ...] = ()
 
     @property
     def number(self) -> str:
@@ -158,7 +163,8 @@ def published(pointer: Pointer, making: Making) -> Submission:
     now, base = making.now, making.base
     made = _shaped(pointer, making.who.survivor or making.who.record, making.uuid)
     made["date"] = instant(now)
-    row = _row(pointer, made, making)
+    fetched = placed(made, pointer.places, base)
+    row = _row(pointer, made, making) | _away(fetched)
     pairs = [(pointer.id, old) for old in pointer.replaces]
     documents, lists = superseded(pairs, making.known, now, base)
     done = {c.before["_id"] for c in documents}
@@ -180,13 +186,23 @@ def published(pointer: Pointer, making: Making) -> Submission:
 def updated(
     pointer: Pointer, held: Doc, now: datetime, base: str
 ) -> tuple[Submission, list[Issue]]:
-    """The next version of a pointer, and what it changes though it must not."""
+    """The next version of a pointer, and what it changes though it must not. Where its contents were
+    is remembered, because the versions before lead there."""
     before = parse_json(bytes(held["b"]))
     made = _shaped(pointer, held["subject"], "", before)
     issues = list(unchanged(made, before))
     made["date"] = before["date"]
-    after = revised(held | {"b": dumps(made)}, now, base)
+    fetched = placed(made, pointer.places, base)
+    now_at = {place["id"] for place in fetched}
+    fetched += [place for place in held.get("away") or () if place["id"] not in now_at]
+    after = revised(held | {"b": dumps(made)} | _away(fetched), now, base)
     return changed([Change(held, after)], pointer.id), issues
+
+
+def _away(fetched: list[Doc]) -> Doc:
+    """What a row remembers of the places that the exchange fetches from, the newest first."""
+    kept = fetched[:PLACES]
+    return {"binary": [place["id"] for place in kept], "away": kept} if kept else {}
 
 
 def withdrawn(held: Doc, now: datetime, base: str) -> Submission:

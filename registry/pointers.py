@@ -3,18 +3,22 @@
 A pointer is a document of the registry like any other: the same collection, the same commit with its
 AuditEvent in the outbox, the same history, and found at `/fhir/DocumentReference` as well. What the
 door adds is the shape, the outcomes, and that a producer acts for its own organisation only.
+
+(Past 400 lines, because the producer's and the consumer's verbs share who may, what is shown and how one
+is counted as moved; apart they would be two halves of one class.)
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Any
 
 from affinity.pack import Pack
 from chassis import search
+from chassis.body import parse_json
 from chassis.call import Answer, Call, Handler, Route, dumps
 from chassis.caller import challenge
 from chassis.mongo import Doc, Filter
@@ -22,17 +26,21 @@ from chassis.settings import Settings
 from governance.permit import Denied, Permit, grant
 from registry import pointer as pointers
 from registry.documents import DATABASE, Check, Documents, MovedError, visible
-from registry.neighbours import Asked, People, Who
+from registry.elsewhere import Whereabouts
+from registry.neighbours import Asked, People, Vault, Who
 from registry.pointer import Making, Pointer
+from registry.shown import FIELD, Shown
 from registry.standing import Known
 from registry.submission import Submission
 from standards import capability, nrl
 from standards.index import reference
+from standards.lens import at
 from standards.mhd import DOCUMENT_PARAMETERS
 from standards.nrl import NHS_NUMBER_SYSTEM, ODS, PRODUCER
 from standards.nrl_rules import Agreed, checked, own_id
 from standards.outcome import (
     BUSY,
+    CONFLICT,
     CREDENTIALS,
     DUPLICATE,
     FORBIDDEN,
@@ -60,6 +68,8 @@ class Pointers:
     pack: Pack
     store: Documents
     people: People
+    vault: Vault
+    shown: Shown
 
     # -- the producer -----------------------------------------------------------------------------
 
@@ -73,25 +83,24 @@ class Pointers:
         """
         organisation = _organisation(call)
         sent = pointers.read(call.resource or {}, f"{organisation}-{call.ids()}", organisation)
-        return await self._publish(call, sent, checked(sent.resource, self._agreed(organisation)))
+        there = self._whereabouts(call, organisation)
+        return await self._publish(call, sent, checked(sent.resource, self._agreed(there)), there)
 
     async def upsert(self, call: Call) -> Answer:
         """As `create`, under the id in the body; a current pointer of that id is updated (200)."""
         organisation = _organisation(call)
         resource = call.resource or {}
         sent = pointers.read(resource, str(resource.get("id") or ""), organisation)
-        wrong = [
-            *own_id(sent.id, organisation),
-            *checked(sent.resource, self._agreed(organisation)),
-        ]
+        there = self._whereabouts(call, organisation)
+        wrong = [*own_id(sent.id, organisation), *checked(sent.resource, self._agreed(there))]
         held = await self.store.documents.one({"_id": sent.id}) if sent.id else None
         if held is None:
-            return await self._publish(call, sent, wrong)
-        refuse_if(wrong)
+            return await self._publish(call, sent, wrong, there)
+        refuse_if([*wrong, *replace(there, held=None).of(sent.resource)[1]])
         if held.get("pointer") != organisation or held["status"] != "current":
             words = "This id was used before; a new pointer needs a new one."
             raise Refused(Issue(DUPLICATE, words, "id"), status=409)
-        return await self._update(call, sent, _granted(call, "u"))
+        return await self._update(call, sent, _granted(call, "u"), there)
 
     async def update(self, call: Call) -> Answer:
         """Change what may change in a pointer; 200 RESOURCE_UPDATED.
@@ -101,32 +110,54 @@ class Pointers:
         """
         organisation = _own(call)
         sent = pointers.read(call.resource or {}, call.path["id"], organisation)
-        wrong = checked(sent.resource, self._agreed(organisation))
+        there = self._whereabouts(call, organisation)
+        wrong = checked(sent.resource, self._agreed(there))
+        wrong += replace(there, held=None).of(sent.resource)[1]
         if sent.resource.get("id") != sent.id:
             words = "The id of the body must be the id in the path."
             wrong.append(Issue(IDENTIFIER_VALUE, words, "id"))
         refuse_if(wrong)
-        return await self._update(call, sent, call.permit)
+        return await self._update(call, sent, call.permit, there)
 
     async def withdraw(self, call: Call) -> Answer:
         """Take a pointer back; 200 RESOURCE_DELETED. It becomes entered-in-error and stays in the
         history.
 
-        Raises `Refused`: 403 for another organisation's pointer, 404 when there is no current one.
+        Raises `Refused`: 403 for another organisation's pointer, 404 when there is no current one, 409
+        while a legal hold stands on it.
         """
         organisation = _own(call)
         for _ in range(_TRIES):
             held = await self._current(call, organisation)
+            await self._refuse_held(held)
             made = pointers.withdrawn(held, call.now, call.base)
             if await self._committed(call, made, _reach(self.store, call, call.permit, made)):
                 return Answer.fhir(nrl.said("RESOURCE_DELETED"))
         raise _busy()
 
-    async def _publish(self, call: Call, sent: Pointer, wrong: list[Issue]) -> Answer:
+    async def _refuse_held(self, held: Doc) -> None:
+        """A legal hold keeps a pointer where those look who the hold is for. It is the repository's, so a
+        hold that is placed at this very moment may come too late; nothing is lost then, because a
+        withdrawal destroys nothing."""
+        known = await self.people.who([("id", held["subject"])])
+        records = {held["subject"], *(r for who in known.values() for r in who.same)}
+        resource = parse_json(bytes(held["b"]))
+        types = [(str(c.get("system")), str(c.get("code"))) for c in at(resource, "type.coding")]
+        holds = await self.vault.held(held["_id"], records, types)
+        refuse_if(
+            Issue(CONFLICT, f"The legal hold {hold} stands on this pointer until it is ended.")
+            for hold in holds
+        )
+
+    async def _publish(
+        self, call: Call, sent: Pointer, wrong: Sequence[Issue], there: Whereabouts
+    ) -> Answer:
+        places, misplaced = there.of(sent.resource)
+        sent = replace(sent, places=tuple(places))
         permits = [call.permit, _granted(call, "u")] if sent.replaces else [call.permit]
         for _ in range(_TRIES):
             who, known = await asyncio.gather(self._who(call, sent), self._known(sent))
-            _refuse([*wrong, *pointers.standing(sent, who, known)])
+            _refuse([*wrong, *misplaced, *pointers.standing(sent, who, known)])
             if who is None:
                 raise RuntimeError("a pointer of nobody passed its rules")
             making = Making(who, known, call.ids(), call.now, call.base)
@@ -137,11 +168,15 @@ class Pointers:
                 return _made(call, sent.id, code)
         raise _busy()
 
-    async def _update(self, call: Call, sent: Pointer, permit: Permit) -> Answer:
+    async def _update(
+        self, call: Call, sent: Pointer, permit: Permit, there: Whereabouts
+    ) -> Answer:
         for _ in range(_TRIES):
             held = await self._current(call, sent.custodian, sent.id)
-            made, wrong = pointers.updated(sent, held, call.now, call.base)
-            refuse_if(wrong)
+            places, misplaced = replace(there, held=held.get("away") or ()).of(sent.resource)
+            placed = replace(sent, places=tuple(places))
+            made, wrong = pointers.updated(placed, held, call.now, call.base)
+            refuse_if([*misplaced, *wrong])
             if await self._committed(call, made, _reach(self.store, call, permit, made)):
                 return Answer.fhir(nrl.said("RESOURCE_UPDATED"))
         raise _busy()
@@ -184,14 +219,18 @@ class Pointers:
             raise
         return True
 
-    def _agreed(self, organisation: str) -> Agreed:
+    def _whereabouts(self, call: Call, organisation: str) -> Whereabouts:
+        return Whereabouts(organisation, self.pack, call.base, call.ids)
+
+    def _agreed(self, there: Whereabouts) -> Agreed:
         strict = self.settings.codes != "lenient"
         settings, labels = self.pack.value_set("setting"), self.pack.value_set("label")
         return Agreed(
-            organisation,
+            there.organisation,
             setting=lambda s, c: settings.contains(s, c) or not strict,
             label=lambda s, c: labels.contains(s, c) or not strict,
             number=self._number_fault,
+            listed=there.listed,
         )
 
     def _number_fault(self, number: str) -> str:
@@ -218,7 +257,8 @@ class Pointers:
             raise _nothing()
         _accounted(call, row)
         moment = formatdate(row["at"].timestamp(), usegmt=True)
-        return Answer(200, bytes(row["b"]), {"ETag": f'W/"{row["v"]}"', "Last-Modified": moment})
+        show = await self.shown.to(call)
+        return Answer(200, show(row), {"ETag": f'W/"{row["v"]}"', "Last-Modified": moment})
 
     async def find(self, call: Call) -> Answer:
         """One page of current pointers, newest first, with their exact number.
@@ -238,6 +278,8 @@ class Pointers:
             self.store.documents,
             where=search.all_of([_shown(own), visible(call.caller)]),
             replace=replace,
+            show=await self.shown.to(call),
+            fields=("b", FIELD),
             few=bool(whose),
         )
 
@@ -379,9 +421,11 @@ def _busy() -> Refused:
     return Refused(Issue(BUSY, "Others keep changing the same pointer; send it again."))
 
 
-def routes(settings: Settings, pack: Pack, store: Documents, people: People) -> tuple[Route, ...]:
+def routes(
+    settings: Settings, pack: Pack, store: Documents, people: People, vault: Vault, shown: Shown
+) -> tuple[Route, ...]:
     """Every row of the door with its story."""
-    story = Pointers(settings, pack, store, people)
+    story = Pointers(settings, pack, store, people, vault, shown)
     return (
         Route(nrl.CREATE, story.create),
         Route(nrl.UPSERT, story.upsert),

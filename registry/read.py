@@ -9,23 +9,25 @@ from chassis import search
 from chassis.call import Answer, Call
 from chassis.mongo import Coalesced, Doc
 from registry.documents import Documents, submitter, visible
+from registry.shown import FIELD, Show, Shown
 from standards.mhd import DOCUMENT_PARAMETERS, LIST_PARAMETERS
 from standards.outcome import NOT_FOUND, Issue, Refused
 
-_FIELDS = {"v": 1, "at": 1, "b": 1, "status": 1, "subject": 1, "seen": 1}
+_FIELDS = {"v": 1, "at": 1, "b": 1, "status": 1, "subject": 1, "seen": 1, FIELD: 1}
 
 
 class Read:
     """The stories of read and vread over the store."""
 
-    def __init__(self, store: Documents) -> None:
-        self.store = store
+    def __init__(self, store: Documents, shown: Shown) -> None:
+        self.store, self.shown = store, shown
         self._documents: Coalesced[str, Doc] = Coalesced(self._by_id("DocumentReference"))
         self._lists: Coalesced[str, Doc] = Coalesced(self._by_id("List"))
 
     async def now(self, call: Call) -> Answer:
         """The resource as it is now. Raises `Refused` (404) when there is none within the permit."""
-        return _answer(await self.covered(call))
+        found = await self.covered(call)
+        return _answer(found, await self.shown.to(call))
 
     async def provenance(self, call: Call) -> Answer:
         """A Provenance. Raises `Refused` (404) when there is none, or when it names something that the
@@ -48,7 +50,7 @@ class Read:
             if earlier is None:
                 raise Refused(Issue(NOT_FOUND, f"This {call.row.resource} has no such version."))
             found = earlier
-        return _answer(found)
+        return _answer(found, await self.shown.to(call))
 
     async def covered(self, call: Call) -> Doc:
         """The newest row, if the token reaches it; what it does not reach looks like what is not."""
@@ -79,9 +81,10 @@ class Read:
         return fetch
 
 
-def _answer(row: Doc) -> Answer:
+def _answer(row: Doc, show: Show) -> Answer:
+    """The ETag is of the version and not of the view: answers are stored nowhere (decision 0012)."""
     headers = {
         "ETag": f'W/"{row["v"]}"',
         "Last-Modified": formatdate(row["at"].timestamp(), usegmt=True),
     }
-    return Answer(200, bytes(row["b"]), headers)
+    return Answer(200, show(row), headers)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from chassis.call import Answer, Call, dumps
 from chassis.spool import by_token
+from registry.shown import Shown
 from registry.single import Sheet, Single, answered
 from standards.lens import first
 from standards.mhd_publish import DATA, RULES
@@ -17,6 +18,7 @@ class Simplified:
     """The story of ITI-105."""
 
     single: Single
+    shown: Shown
 
     async def __call__(self, call: Call) -> Answer:
         """Publish the DocumentReference in the body (MHD 2:3.105.4.1).
@@ -30,7 +32,7 @@ class Simplified:
         sheet = Sheet(_bare(document), held, f"DocumentReference.{_DATA}")
         issues = against(RULES, document, Level.MINIMAL, "DocumentReference")
         made = await self.single.published(call, sheet, issues)
-        answer = answered(call, made)
+        answer = answered(call, made, await self.shown.to(call))
         if call.prefer == "OperationOutcome" and made.warnings:
             call.prefer, answer.body = "", dumps(made.warnings)
         return answer

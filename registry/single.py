@@ -27,6 +27,7 @@ from chassis.mongo import Doc
 from registry.documents import Documents
 from registry.draft import drafted
 from registry.provide import Provide
+from registry.shown import Show
 from standards.index import token
 from standards.lens import at, contained, first, references
 from standards.mhd import (
@@ -334,10 +335,10 @@ def _once(issues: Iterable[Issue]) -> list[Issue]:
     return list({(i.kind.name, i.words, i.where): i for i in issues}.values())
 
 
-def answered(call: Call, made: Published) -> Answer:
-    """The DocumentReference as it is stored: 201 when it is new, 200 when it was here."""
+def answered(call: Call, made: Published, show: Show) -> Answer:
+    """The DocumentReference as it is shown: 201 when it is new, 200 when it was here."""
     id_, version = made.row["_id"], made.row["v"]
     where = f"{call.base}/DocumentReference/{id_}/_history/{version}"
     headers = {"ETag": f'W/"{version}"'}
     headers["Location" if made.new else "Content-Location"] = where
-    return Answer(201 if made.new else 200, bytes(made.row["b"]), headers)
+    return Answer(201 if made.new else 200, show(made.row), headers)

@@ -27,6 +27,7 @@ from chassis.mongo import Doc
 from registry.documents import DATABASE, Documents, visible
 from registry.neighbours import Asked, People
 from registry.read import Read
+from registry.shown import FIELD, Show
 from standards import dates
 from standards.dates import Span
 from standards.index import reference
@@ -35,7 +36,7 @@ from standards.outcome import INVALID, REQUIRED_PARAMETER, Issue, Refused
 from standards.search import CURSOR
 
 MOST = 1000  # versions in one answer
-_SHOWN = {"v": 1, "at": 1, "b": 1, "status": 1, "of": 1}
+_SHOWN = {"v": 1, "at": 1, "b": 1, "status": 1, "of": 1, FIELD: 1}
 _LIGHT = {"v": 1, "at": 1, "status": 1, "of": 1}
 
 
@@ -168,23 +169,23 @@ class Versions:
             links.append(
                 ("next", f"{link.partition('?')[0]}?{CURSOR}={seal(key, _row(call), spot)}")
             )
-        bodies = await self._bodies(call.row.resource, page)
+        bodies = await self._bodies(call.row.resource, page, await self.read.shown.to(call))
         base = f"{call.base}/{call.row.resource}"
         return Answer(200, _bundle(base, page, bodies, len(found), links))
 
     async def _bodies(
-        self, resource: str, page: Sequence[Version]
+        self, resource: str, page: Sequence[Version], show: Show
     ) -> Mapping[tuple[str, int], bytes]:
         """The bytes of these versions. The newest one may have become an earlier one meanwhile, so
         that it is looked for in both places."""
         current = await self.store.current(resource).many(
             {"_id": {"$in": [v.of for v in page if v.until is None]}}, _SHOWN
         )
-        held = {(r["_id"], r["v"]): bytes(r["b"]) for r in current}
+        held = {(r["_id"], r["v"]): show(r) for r in current}
         lacking = [f"{v.of}/{v.number}" for v in page if (v.of, v.number) not in held]
         if lacking:
             earlier = await self.store.history(resource).many({"_id": {"$in": lacking}}, _SHOWN)
-            held |= {(r["of"], r["v"]): bytes(r["b"]) for r in earlier}
+            held |= {(r["of"], r["v"]): show(r) for r in earlier}
         return held
 
 

@@ -44,25 +44,26 @@ async def open_service(
 
     `registry` says which documents exist and whom they may be shown to, `pack` how long they are kept,
     `audit` makes AuditEvents durable, and records when a source outside breaks off in mid-answer.
-    `Service.near` is the `Intake` (`deposit`, `keep`, `release`), which the registry asks in turn. Raises
-    `KeyTroubleError` when the master keys do not fit.
+    `Service.near` is the `Intake` (`deposit`, `keep`, `release`, `held`), which the registry asks in turn.
+    Raises `KeyTroubleError` when the master keys do not fit.
     """
     async with (
         master_keys(settings, mongo) as masters,
         Forwarder(mongo, DATABASE, audit),
     ):
         vault = await Vault.opened(mongo, masters)
-        intake = Intake(vault, scanner(settings.scanner), settings.scanner_away)
         holds = await Holds.opened(mongo, pack)
+        intake = Intake(vault, scanner(settings.scanner), settings.scanner_away, holds)
         disposals = await Disposals.opened(mongo, pack, vault, registry, holds)
         review = Review(vault, registry, holds, pack)
-        locator = Locator(settings, pack, audit)
+        locator = Locator(settings, pack, registry, audit)
         spool = settings.data / "spool"
         routes = (
             Route(RETRIEVE, retrieve(vault, registry, locator)),
             Route(DEPOSIT, doors.deposit(intake, spool)),
             Route(KEEP, doors.keep(intake)),
             Route(RELEASE, doors.release(intake)),
+            Route(records.HELD, doors.held(intake)),
             Route(records.REVIEW.row, review.due),
             Route(records.QUARANTINE.row, review.quarantine),
             Route(records.APPROVE.row, disposals.approve),

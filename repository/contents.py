@@ -91,12 +91,19 @@ class Contents:
     # -- reading --------------------------------------------------------------------------------
 
     async def read(
-        self, name: str, size: int, start: int = 0, stop: int | None = None
+        self,
+        name: str,
+        size: int,
+        start: int = 0,
+        stop: int | None = None,
+        blob: Doc | None = None,
     ) -> AsyncIterator[bytes]:
         """The bytes from `start` up to `stop` in pieces of at most 1 MB, each checked before it is
-        passed on. Raises `DamagedError`."""
+        passed on. `blob` is its row where it is at hand. Raises `DamagedError`."""
         stop = size if stop is None else stop
-        blob = await (self._small.get(name) if size <= SMALL else self.blobs.one({"_id": name}))
+        if blob is None:
+            there = self._small.get(name) if size <= SMALL else self.blobs.one({"_id": name})
+            blob = await there
         if blob is None or blob["size"] != size:
             raise DamagedError
         if "key" not in blob:

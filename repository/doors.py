@@ -1,4 +1,4 @@
-"""The doors the repository keeps for a registry in another process: deposit, keep, release.
+"""The doors the repository keeps for a registry in another process: deposit, keep, release, held.
 
 A deposit's bytes come as the raw body; what is claimed of them comes in headers. Far callers get the
 same refusals as near ones, as OperationOutcomes.
@@ -15,6 +15,7 @@ from chassis.attachment import Attachment, Spool
 from chassis.call import Answer, Call, Handler, dumps
 from repository.intake import Intake
 from standards.outcome import BYTES_DIFFER, STRUCTURE, Issue, Refused
+from standards.records import HELD
 
 TYPE, SIZE, SHA1, SHA256 = (
     "x-document-type", "x-document-size", "x-document-sha1", "x-document-sha256",
@@ -75,6 +76,22 @@ def release(intake: Intake) -> Handler:
             raise Refused(Issue(STRUCTURE, "ids must be a list of binary ids."))
         await intake.release(ids)
         return _said({"released": len(ids)})
+
+    return handle
+
+
+def held(intake: Intake) -> Handler:
+    """POST /internal/repository/held: {"document", "records": [id], "types": [[system, code]]}."""
+
+    async def handle(call: Call) -> Answer:
+        said = call.resource or {}
+        try:
+            document = str(said["document"])
+            records = [str(r) for r in said["records"]]
+            types = [(str(system), str(code)) for system, code in said["types"]]
+        except (KeyError, TypeError, ValueError):
+            raise Refused(Issue(STRUCTURE, HELD.words)) from None
+        return _said({"held": await intake.held(document, records, types)})
 
     return handle
 

@@ -7,7 +7,7 @@ guards   {_id: "holds", n}: written by whoever places a hold and by whoever dest
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -16,7 +16,7 @@ from affinity.pack import Pack
 from chassis import outbox
 from chassis.call import Answer, Call, Caller, instant
 from chassis.mongo import Doc, Mongo, Table
-from repository.retention import Hold
+from repository.retention import Hold, classes_of, covering
 from standards import records
 from standards.outcome import (
     CODE_INVALID,
@@ -57,6 +57,15 @@ class Holds:
             )
             for r in rows
         ]  # fmt: skip
+
+    async def on(
+        self, document: str, records: Collection[str], types: Collection[tuple[str, str]]
+    ) -> list[str]:
+        """The ids of the holds that stand on a document, about any of these Patient records, of these
+        types, whether or not it is kept here."""
+        about = [f"Patient/{record}" for record in records]
+        found = covering(document, about, classes_of(types, self.pack), await self.standing())
+        return [hold.id for hold in found]
 
     # -- the operations ---------------------------------------------------------------------------
 

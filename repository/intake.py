@@ -13,6 +13,7 @@ from typing import Literal
 
 from chassis import telemetry
 from repository.contents import Content
+from repository.holds import Holds
 from repository.scanning import AwayError, Scanner
 from repository.vault import Kept, Vault, held
 from standards.outcome import BUSY, BYTES_DIFFER, Issue, Refused
@@ -26,9 +27,19 @@ class Intake:
     """The vault's door for documents. The registry deposits, keeps and releases here."""
 
     def __init__(
-        self, vault: Vault, scan: Scanner | None = None, away: Literal["refuse", "hold"] = "refuse"
+        self,
+        vault: Vault,
+        scan: Scanner | None = None,
+        away: Literal["refuse", "hold"] = "refuse",
+        holds: Holds | None = None,
     ) -> None:
-        self.vault, self._scan, self._away = vault, scan, away
+        self.vault, self._scan, self._away, self._holds = vault, scan, away, holds
+
+    async def held(
+        self, document: str, records: Collection[str], types: Collection[tuple[str, str]]
+    ) -> list[str]:
+        """As `Holds.on`."""
+        return await self._holds.on(document, records, types) if self._holds else []
 
     async def deposit(self, content_type: str, content: Content, owner: str = "") -> Kept:
         """As `Vault.deposit`. Raises `Refused`: `BYTES_DIFFER` when the bytes are not of that type,

@@ -51,6 +51,16 @@ class Elsewhere(Protocol):
         """When it was registered."""
         ...
 
+    @property
+    def delayed(self) -> bool:
+        """Whether its first retrieval says what SHA-1 and size are."""
+        ...
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether its organisation took the pointer back."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Away:
@@ -62,6 +72,8 @@ class Away:
     sha1: str
     size: int | None
     at: datetime
+    delayed: bool = False
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +123,11 @@ class Registry(Protocol):
         """The DocumentReference that points to this binary, if there is one within the permit (which
         is narrowed by DocumentReference search parameters) that this viewer may see (unclassified ones
         are for their submitter's organisation and system roles); None hides the rest."""
+        ...
+
+    async def assembled(self, binary_id: str, sha1: str, size: int) -> tuple[str, int] | None:
+        """A first retrieval of a document of delayed assembly brought these bytes. The SHA-1 (hex) and
+        size that it is held to from now on; None when there is no such document any more."""
         ...
 
     async def aged(
@@ -186,6 +203,12 @@ class FarRegistry:
             _away(found.get("away")),
         )
 
+    async def assembled(self, binary_id: str, sha1: str, size: int) -> tuple[str, int] | None:
+        """As `Registry.assembled`; `Refused(BUSY)` when the registry does not answer."""
+        asked = {"id": binary_id, "sha1": sha1, "size": size}
+        held = (await self._far.post("/internal/registry/assembled", asked))["held"]
+        return None if held is None else (str(held[0]), int(held[1]))
+
     async def aged(
         self, binaries: Collection[str] = (), documents: Collection[str] = ()
     ) -> Sequence[Mapping[str, Any]]:
@@ -210,4 +233,7 @@ def _away(said: Mapping[str, Any] | None) -> Away | None:
     if said is None:
         return None
     at = datetime.fromisoformat(said["at"])
-    return Away(said["url"], said["organisation"], said["media"], said["sha1"], said["size"], at)
+    return Away(
+        said["url"], said["organisation"], said["media"], said["sha1"], said["size"], at,
+        said["delayed"], said["withdrawn"],
+    )  # fmt: skip

@@ -6,7 +6,7 @@ other bytes gets an error or an answer that ends too early, and never a whole on
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha1
 
@@ -19,11 +19,13 @@ class DiffersError(Exception):
 @dataclass(frozen=True, slots=True)
 class Promise:
     """What the bytes are held to: size (None: unknown), SHA-1 in hex ("": unknown), and how many they may
-    be at all."""
+    be at all. `settled` is told SHA-1 and size of bytes that were not known before, and may raise what
+    `verified` does."""
 
     size: int | None
     sha1: str
     limit: int
+    settled: Callable[[str, int], Awaitable[None]] | None = None
 
 
 async def verified(pieces: AsyncIterator[bytes], promise: Promise) -> AsyncIterator[bytes]:
@@ -43,5 +45,7 @@ async def verified(pieces: AsyncIterator[bytes], promise: Promise) -> AsyncItera
         raise DiffersError("sends fewer bytes than were registered")
     if promise.sha1 and digest.hexdigest() != promise.sha1:
         raise DiffersError("sends other bytes than were registered: the hash differs")
+    if promise.settled is not None:
+        await promise.settled(digest.hexdigest(), count)
     if held:
         yield held

@@ -56,7 +56,7 @@ class Due:
 
 def due(aged: Aged, pack: Pack) -> Due:
     """When this document's time is over. Where its types belong to several classes, the longest."""
-    classes = _classes(aged.types, pack)
+    classes = classes_of(aged.types, pack)
     if not classes:
         return Due(None, None, "Its type has no retention class in the affinity pack.")
     found = [_of_class(aged, pack, one) for one in classes]
@@ -66,7 +66,8 @@ def due(aged: Aged, pack: Pack) -> Due:
     return max(found, key=lambda f: f.on or date.min)
 
 
-def _classes(types: Collection[tuple[str, str]], pack: Pack) -> list[RetentionClass]:
+def classes_of(types: Collection[tuple[str, str]], pack: Pack) -> list[RetentionClass]:
+    """The retention classes of a document of these types, as (system, code)."""
     codes = {
         pack.document_types[code].retention
         for system, code in types
@@ -106,7 +107,7 @@ _NAMES: Mapping[Clock, str] = {
 
 
 def _last(aged: Aged, pack: Pack, cls: RetentionClass) -> date | None:
-    ends = [f.end for f in aged.fellows if f.end and cls in _classes(f.types, pack)]
+    ends = [f.end for f in aged.fellows if f.end and cls in classes_of(f.types, pack)]
     return max([*ends, *([aged.end] if aged.end else [])], default=None)
 
 
@@ -116,7 +117,7 @@ def _longer(aged: Aged, pack: Pack, cls: RetentionClass) -> bool:
             return True  # the longer, as long as nobody knows
         return years_after(aged.birth, 17) <= aged.end < years_after(aged.birth, 18)
     other = pack.retention[cls.longer_when]
-    return any(other in _classes(f.types, pack) for f in aged.fellows)
+    return any(other in classes_of(f.types, pack) for f in aged.fellows)
 
 
 def years_after(day: date, years: int) -> date:
@@ -154,10 +155,21 @@ class Hold:
 def holding(aged: Aged, cls: RetentionClass | None, holds: Sequence[Hold]) -> list[Hold]:
     """The holds that forbid destroying this document, whatever its time."""
     about = {f"Patient/{i}" for i in aged.same} | {aged.subject}
+    return covering(aged.document, about, [cls] if cls is not None else [], holds)
+
+
+def covering(
+    document: str,
+    about: Collection[str],
+    classes: Collection[RetentionClass],
+    holds: Sequence[Hold],
+) -> list[Hold]:
+    """The holds that stand on a document by itself, by whom it is about (`Patient/x`) or by class."""
+    codes = {cls.code for cls in classes}
     return [
         hold
         for hold in holds
-        if aged.document in hold.documents
-        or about & set(hold.subjects)
-        or (cls is not None and cls.code in hold.classes)
+        if document in hold.documents
+        or set(about) & set(hold.subjects)
+        or codes & set(hold.classes)
     ]

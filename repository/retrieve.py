@@ -46,7 +46,8 @@ def retrieve(
         permit = _reach(call)
         binary_id = call.path["id"]
         held, citation = await asyncio.gather(
-            vault.find(binary_id), registry.document_of(binary_id, permit, call.caller)
+            _entry(call, vault, binary_id),
+            registry.document_of(binary_id, permit, call.caller),
         )
         if citation is not None and citation.away is not None:
             _account(call, binary_id, citation)
@@ -65,6 +66,12 @@ def retrieve(
         return await _resource(call, vault, held, citation, made)
 
     return handle
+
+
+def _entry(call: Call, vault: Vault, binary_id: str) -> Awaitable[Held | None]:
+    """The entry, with its content where that will be wanted."""
+    bare = call.method == "HEAD" or "if-none-match" in call.headers or "range" in call.headers
+    return vault.find(binary_id) if bare else vault.opened_at(binary_id)
 
 
 def _refuse_what_is_not_given_out(held: Held) -> None:

@@ -1,6 +1,9 @@
-"""MHD 4.2.4, Retrieve Document [ITI-68]: its row, and the doors the repository keeps for the registry."""
+"""MHD 4.2.4, Retrieve Document [ITI-68]: its row, and the doors that repository and registry keep for
+one another because of it."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from standards import balp
 from standards.rows import Needs, Transaction, Unaudited
@@ -24,16 +27,24 @@ RETRIEVE = Transaction(
 )
 
 
-def _door(path: str, name: str, words: str, *, raw: bool = False) -> Transaction:
+def _door(
+    path: str,
+    name: str,
+    words: str,
+    *,
+    raw: bool = False,
+    service: Literal["repository", "registry"] = "repository",
+    audited: str = "part of the submission that the registry audits",
+) -> Transaction:
     return Transaction(
         code="",
         name=name,
-        service="repository",
+        service=service,
         interaction="internal",
         resource="",
-        routes=(("POST", f"/internal/repository/{path}"),),
+        routes=(("POST", f"/internal/{service}/{path}"),),
         scope=Needs("", "", (SERVICE_SCOPE,)),
-        audit=Unaudited("part of the submission that the registry audits"),
+        audit=Unaudited(audited),
         see="design 4, together and apart",
         body="raw" if raw else "json",
         surface="internal",
@@ -46,5 +57,13 @@ DEPOSIT = _door(
 )
 KEEP = _door("keep", "keep documents", "The documents that refer to these bytes are committed")
 RELEASE = _door("release", "release documents", "No document will refer to these bytes")
+ASSEMBLED = _door(
+    "assembled",
+    "What came of a delayed assembly",
+    '{"id", "sha1", "size"} gives {"held": [sha1, size] or null}: what the document is held to from now '
+    "on. SHA-1 in hex, at least one byte.",
+    service="registry",
+    audited="the registry audits the version that it makes",
+)
 
-TRANSACTIONS: tuple[Transaction, ...] = (RETRIEVE, DEPOSIT, KEEP, RELEASE)
+TRANSACTIONS: tuple[Transaction, ...] = (RETRIEVE, DEPOSIT, KEEP, RELEASE, ASSEMBLED)

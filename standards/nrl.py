@@ -73,6 +73,7 @@ _OF_KIND: Mapping[str, str] = {
     "unknown-patient": "UNPROCESSABLE_ENTITY",
     "patient-differs": "UNPROCESSABLE_ENTITY",
     "unprocessable": "UNPROCESSABLE_ENTITY",
+    "conflict": "UNPROCESSABLE_ENTITY",
     "exception": "INTERNAL_SERVER_ERROR",
     "busy": "INTERNAL_SERVER_ERROR",
 }

@@ -70,12 +70,14 @@ _OWN_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 @dataclass(frozen=True, slots=True)
 class Agreed:
     """What the rules are told: the organisation that asks, which practice settings and security labels
-    are known to the community, and what is wrong with an NHS number ("" when nothing is)."""
+    are known to the community, what is wrong with an NHS number ("" when nothing is), and whether the
+    exchange itself gives out what is at an address."""
 
     organisation: str
     setting: Callable[[str, str], bool]
     label: Callable[[str, str], bool]
     number: Callable[[str], str]
+    listed: Callable[[str], bool] = lambda _: False
 
 
 Check = Callable[[Json, Agreed], Iterator[Issue]]
@@ -215,7 +217,7 @@ def _attachment(pointer: Json, _: Agreed) -> Iterator[Issue]:
             yield Issue(CODE_INVALID, words, f"{place}.attachment.contentType")
 
 
-def _url(pointer: Json, _: Agreed) -> Iterator[Issue]:
+def _url(pointer: Json, agreed: Agreed) -> Iterator[Issue]:
     for place, content in _contents(pointer):
         url = str((content.get("attachment") or {}).get("url") or "")
         where = f"{place}.attachment.url"
@@ -225,6 +227,8 @@ def _url(pointer: Json, _: Agreed) -> Iterator[Issue]:
             words = "Give an absolute URL, https:// or, through the Spine Secure Proxy, ssp://."
             yield Issue(VALUE, words, where)
         elif url.startswith("http://") and _format_of(content) != CONTACT:
+            if agreed.listed(url):  # readers do not go there: they get it from the exchange
+                continue
             words = "Only contact details may be at an http:// address; documents are at https://."
             yield Issue(VALUE, words, where)
 

@@ -120,6 +120,20 @@ PATIENTS = Transaction(
     words='{"ids": […], "permit": {"by", "narrow", "version"}, "viewer": {"client", "role", "organisation", '
     '"purpose"}} gives {"patients": [their JSON as text]}: those within the permit and sight of the viewer.',
 )
+FEEDS = Transaction(
+    code="feeds",
+    name="Which domains a client feeds",
+    service="pix",
+    interaction="internal",
+    resource="",
+    routes=(("POST", "/internal/pix/feeds"),),
+    scope=Needs("", "", ("throughline.internal",)),
+    audit=Unaudited("asked by our own services, and about a client and nobody's record"),
+    see="docs/decisions/0027-numbers-in-documents.md",
+    body="json",
+    surface="internal",
+    words='{"client": its id} gives {"feeds": [systems of the domains that it is the source of]}.',
+)
 HAPPENED = Transaction(
     code="happened",
     name="What happened to records",
@@ -157,6 +171,7 @@ TRANSACTIONS: tuple[Transaction, ...] = (
     WHO,
     PATIENTS,
     HAPPENED,
+    FEEDS,
     SOURCE,
 )
 

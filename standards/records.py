@@ -166,12 +166,16 @@ ENTOMB = _door(
     "registry", "entomb", "Make tombstones of documents that are being destroyed",
     '{"documents": [...], "disposal", "ground", "at"} gives {"entombed": number}; idempotent.',
 )  # fmt: skip
+HELD = _door(
+    "repository", "held", "Which legal holds stand on a document, kept here or not",
+    '{"document": id, "records": [Patient ids], "types": [[system, code]]} gives {"held": [ids of holds]}.',
+)  # fmt: skip
 LIVED = _door(
     "pix", "lived", "When people were born and when they died",
     '{"records": [...]} gives {"lived": {id: [birth date, date of death]}}, "" where it is not known.',
 )  # fmt: skip
 
-TRANSACTIONS: tuple[Transaction, ...] = (*(o.row for o in OPERATIONS), AGED, ENTOMB, LIVED)
+TRANSACTIONS: tuple[Transaction, ...] = (*(o.row for o in OPERATIONS), AGED, ENTOMB, HELD, LIVED)
 
 
 def asked(operation: Operation, body: Mapping[str, Any]) -> dict[str, list[Any]]:

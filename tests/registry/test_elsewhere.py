@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from chassis.mongo import Mongo
+from standards.mhd_rules import EMPTY_SHA1
 from tests.archive import LETTER, Archive, a_pack, archive
 from tests.makers_mhd import NS, a_bundle, a_document, a_patient, locations, publish, related, sha1
 from tests.neighbours.apart import apart
@@ -152,6 +153,61 @@ async def test_the_token_must_reach_the_documentreference(
     assert len(there.asked) == before
 
 
+async def test_a_delayed_document_gets_its_measures_at_its_first_retrieval(
+    city: Exchange,
+    trust: httpx.AsyncClient,
+    anyone: httpx.AsyncClient,
+    patient: str,
+    there: Archive,
+) -> None:
+    there.documents["/kept/late"] = LETTER
+    bundle = pointing(patient, there.url("/kept/late"))
+    document = bundle["entry"][1]["resource"]
+    document["content"][0]["attachment"] |= {"hash": EMPTY_SHA1, "size": 0}
+    shown = await made(trust, bundle)
+    url = shown["content"][0]["attachment"]["url"]
+    assert (await anyone.get(url, headers=PLAIN)).content == LETTER
+    answer = await anyone.get(
+        "/DocumentReference",
+        params={"_id": shown["id"], "_revinclude": "Provenance:target"},
+    )
+    now, proof = [e["resource"] for e in answer.json()["entry"]]
+    expected = {"hash": sha1(LETTER), "size": len(LETTER), "url": url}
+    assert expected.items() <= now["content"][0]["attachment"].items()
+    assert (now["status"], now["meta"]["versionId"]) == ("current", "2")
+    assert proof["target"] == [{"reference": f"DocumentReference/{shown['id']}/_history/2"}]
+    assert "R0A" in str(proof["agent"])
+    there.documents["/kept/late"] = b"Something else.\n"
+    assert (await anyone.get(url, headers=PLAIN)).status_code == 502
+    # Its uniqueId now stands for these bytes.
+    taken = await city.mongo.table("registry", "registered").one(
+        {"of": shown["id"], "kind": "document"}
+    )
+    assert taken is not None
+    assert (taken["hash"], taken["size"]) == (sha1(LETTER), len(LETTER))
+    # The same submission again is the same, and changes nothing.
+    assert (await publish(trust, bundle)).status_code == 200
+    assert (await anyone.get(f"/DocumentReference/{shown['id']}")).json() == now
+
+
+async def test_a_delayed_document_that_is_superseded_before_is_assembled_all_the_same(
+    trust: httpx.AsyncClient, patient: str, there: Archive
+) -> None:
+    there.documents["/kept/late2"] = LETTER
+    bundle = pointing(patient, there.url("/kept/late2"))
+    attachment = bundle["entry"][1]["resource"]["content"][0]["attachment"]
+    attachment |= {"hash": EMPTY_SHA1, "size": 0}
+    old = await made(trust, bundle)
+    replacing = related("replaces", f"DocumentReference/{old['id']}")
+    await made(trust, pointing(patient, there.url("/kept/1"), **replacing))
+    assert (
+        await trust.get(old["content"][0]["attachment"]["url"], headers=PLAIN)
+    ).content == LETTER
+    now = (await trust.get(f"/DocumentReference/{old['id']}")).json()
+    assert (now["status"], now["meta"]["versionId"]) == ("superseded", "3")
+    assert now["content"][0]["attachment"]["size"] == len(LETTER)
+
+
 # -- what is refused -------------------------------------------------------------------------------
 def _extended(code: str) -> Callable[[dict[str, Any]], object]:
     return lambda b: b["entry"][1]["resource"]["content"][0].update(
@@ -231,4 +287,12 @@ async def test_apart_the_repository_learns_from_the_registry_where_a_document_is
         shown = await made(client, pointing(person, there.url("/kept/1")))
         answer = await client.get(shown["content"][0]["attachment"]["url"], headers=PLAIN)
         assert (answer.status_code, answer.content) == (200, LETTER)
+        late = pointing(person, there.url("/kept/1"))
+        attachment = late["entry"][1]["resource"]["content"][0]["attachment"]
+        attachment |= {"hash": EMPTY_SHA1, "size": 0}
+        shown = await made(client, late)
+        answer = await client.get(shown["content"][0]["attachment"]["url"], headers=PLAIN)
+        assert (answer.status_code, answer.content) == (200, LETTER)
+        now = (await client.get(f"/DocumentReference/{shown['id']}")).json()
+        assert now["content"][0]["attachment"]["hash"] == sha1(LETTER)
     await own.close()

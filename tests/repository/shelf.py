@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +26,16 @@ class Shelf:
     async def referenced(self, binary_ids: Collection[str]) -> frozenset[str]:
         self.asked.extend(binary_ids)
         return frozenset(binary_ids) & self.documents.keys()
+
+    async def assembled(self, binary_id: str, sha1: str, size: int) -> tuple[str, int] | None:
+        found = self.documents.get(binary_id)
+        if found is None or found.away is None:
+            return None
+        if found.away.delayed:
+            known = replace(found.away, sha1=sha1, size=size, delayed=False)
+            self.documents[binary_id] = replace(found, away=known)
+            return sha1, size
+        return found.away.sha1, found.away.size or 0
 
     async def aged(
         self, binaries: Collection[str] = (), documents: Collection[str] = ()

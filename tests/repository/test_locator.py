@@ -176,6 +176,73 @@ async def test_what_is_made_on_demand_has_no_hash_to_be_held_to(outside: Far) ->
     assert base64.b64decode(resource.json()["data"]) == b"made just now"
 
 
+@pytest.mark.parametrize("content", [LETTER, LARGE], ids=["letter", "large"])
+async def test_what_is_assembled_late_is_verified_from_its_second_retrieval_on(
+    outside: Far, content: bytes
+) -> None:
+    outside.there.documents["/kept/late"] = content
+    binary = outside.listed("/kept/late", sha1="", size=None, delayed=True)
+    head = await outside.get(binary, "HEAD")
+    assert (head.status_code, "etag" in head.headers) == (200, False)
+    assert (await outside.get(binary, Range="bytes=0-3")).content == content
+    second = await outside.get(binary)
+    assert second.content == content
+    assert second.headers["etag"] == f'"sha1-{sha1(content).hexdigest()}"'
+    assert (await outside.get(binary, Range="bytes=0-3")).content == content[:4]
+    outside.there.documents["/kept/late"] = b"!" + content[1:]
+    if content is LETTER:
+        assert "hash" in refused(await outside.get(binary))
+    else:
+        with pytest.raises(DiffersError):
+            await outside.get(binary)
+
+
+async def test_what_is_assembled_late_and_comes_as_a_resource_is_known_too(outside: Far) -> None:
+    outside.there.documents["/kept/late"] = LETTER
+    binary = outside.listed("/kept/late", sha1="", size=None, delayed=True)
+    answer = await outside.get(binary, Accept="application/fhir+json")
+    assert base64.b64decode(answer.json()["data"]) == LETTER
+    assert outside.shelf.documents[binary].away.size == len(LETTER)  # type: ignore[union-attr]
+
+
+async def test_a_source_that_has_not_assembled_it_yet_is_asked_again(outside: Far) -> None:
+    outside.there.documents["/kept/late"] = b""
+    binary = outside.listed("/kept/late", sha1="", size=None, delayed=True)
+    assert "not assembled it yet" in refused(await outside.get(binary))
+    outside.there.documents["/kept/late"] = LETTER
+    assert (await outside.get(binary)).content == LETTER
+
+
+@pytest.mark.parametrize("content", [LETTER, LARGE], ids=["letter", "large"])
+async def test_of_first_readers_at_once_the_later_one_gets_no_other_bytes(
+    outside: Far, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    outside.there.documents["/kept/late"] = content
+    binary = outside.listed("/kept/late", sha1="", size=None, delayed=True)
+    assembled = outside.shelf.assembled
+
+    async def slower(binary_id: str, digest: str, size: int) -> tuple[str, int] | None:
+        await assembled(binary_id, sha1(b"what the other one got").hexdigest(), 22)
+        return await assembled(binary_id, digest, size)
+
+    monkeypatch.setattr(outside.shelf, "assembled", slower)
+    if content is LETTER:
+        assert "somebody else other bytes" in refused(await outside.get(binary))
+    else:
+        with pytest.raises(DiffersError):
+            await outside.get(binary)
+
+
+async def test_a_document_that_its_organisation_took_back_is_gone_and_nobody_is_asked(
+    outside: Far,
+) -> None:
+    outside.there.documents["/kept/1"] = LETTER
+    binary = outside.listed("/kept/1", withdrawn=True)
+    before = len(outside.there.asked)
+    assert (await outside.get(binary)).status_code == 410
+    assert len(outside.there.asked) == before
+
+
 @pytest.mark.parametrize(
     ("asked", "start", "stop"),
     [("bytes=0-9", 0, 10), ("bytes=-5", -5, None), ("bytes=20-", 20, None)],
