@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from chassis.settings import Settings
+from conformance.cli import app as conformance
 from exchange import keeping
 from exchange.exits import EXITS, Exit, Trouble
 from exchange.options import EVERY, with_settings
@@ -34,6 +35,7 @@ clients = typer.Typer(
 app.add_typer(clients, name="clients")
 people = typer.Typer(help="Keep the register of people.", no_args_is_help=True)
 app.add_typer(people, name="people")
+app.add_typer(conformance, name="conformance")
 app.add_typer(keeping.keys, name="keys")
 app.add_typer(keeping.retention, name="retention")
 
