@@ -15,6 +15,7 @@ from auth.clients import Client, Clients
 from auth.jwks import ClientKeys
 from auth.keys import Keys
 from auth.neighbours import Audit
+from auth.people.reception import Reception
 from auth.people.sessions import Sessions
 from auth.revocations import Revocations
 from chassis.caller import Verifier, printable
@@ -39,6 +40,7 @@ class Authority:
     keys: Keys
     revocations: Revocations
     sessions: Sessions
+    reception: Reception
     verifier: Verifier
     audit: Audit
     words: balp.Vocabulary

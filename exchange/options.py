@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import typer
 from pydantic import SecretStr, ValidationError
 
+from chassis.address import networks
 from chassis.settings import Settings, rows
 from exchange.exits import Exit, Trouble
 from pix.endpoints import allowed
@@ -109,6 +110,12 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
         for name in _AT_LEAST_ONE
         if getattr(settings, name) < 1
     ]
+    if settings.password_memory < 19:
+        found.append(("password_memory", f"is at least 19 MiB (it is {settings.password_memory})."))
+    try:
+        networks(settings.trusted_proxies)
+    except ValueError as fault:
+        found.append(("trusted_proxies", f"is not understood: {fault}."))
     found += _notify_faults(settings)
     for name in (
         "public_url",
