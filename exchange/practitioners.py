@@ -65,7 +65,10 @@ def show(settings: Settings, console: Console, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([_row(p, now) for p in found], indent=1, ensure_ascii=False))
         return
-    table = Table("Username", "Name", "Roles today", "Second factor", "Password", "Active")
+    table = Table()
+    table.add_column("Username", no_wrap=True)
+    for column in ("Name", "Roles today", "Second factor", "Password", "Active"):
+        table.add_column(column, overflow="fold")
     for p in found:
         row = _row(p, now)
         held = [f"{a.role} at {a.organisation}" for a in p.on(today(now))]
@@ -158,7 +161,7 @@ def with_desk(settings: Settings, story: Callable[[Desk], Awaitable[T]]) -> T:
         async with httpx.AsyncClient() as http:
             revocations = Revocations(mongo)
             sessions = Sessions(settings, mongo, revocations)
-            people = people_of(settings, mongo, sessions, revocations)
+            people = people_of(settings, mongo, sessions, revocations, make=False)
             passwords = Passwords(http, memory=settings.password_memory)
             try:
                 await revocations.prepare()
