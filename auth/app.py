@@ -8,7 +8,7 @@ GET  /auth/revocations   (internal door)   discovery documents     discovery.py
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from math import isfinite
 
 import httpx
@@ -26,6 +26,9 @@ from auth.introspection import introspect
 from auth.jwks import ClientKeys
 from auth.keys import Keys
 from auth.neighbours import Audit
+from auth.people import reception
+from auth.people.routes import people_routes
+from auth.people.sessions import Sessions
 from auth.revocation import revoke
 from auth.revocations import Revocations
 from auth.token import get_token
@@ -57,9 +60,17 @@ async def open_service(
     the product's rows, from which discovery lists the scopes that reach something. The service's
     `near` is its `Authority`.
     """
-    async with httpx.AsyncClient(follow_redirects=False, trust_env=False) as http:
+    pack = load(settings.affinity)
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(
+            httpx.AsyncClient(follow_redirects=False, trust_env=False)
+        )
         keys, revocations = Keys.of(settings, mongo), Revocations(mongo)
         replays = Replays(mongo, settings.clock_skew)
+        sessions = Sessions(settings, mongo, revocations)
+        desk = await stack.enter_async_context(
+            reception.opened(settings, mongo, http, pack, sessions, revocations)
+        )
         authority = Authority(
             settings=settings,
             mongo=mongo,
@@ -68,22 +79,26 @@ async def open_service(
             replays=replays,
             keys=keys,
             revocations=revocations,
+            sessions=sessions,
+            reception=desk,
             verifier=Verifier(settings, keys, revocations.here),
             audit=audit,
             words=words,
-            purposes=frozenset(load(settings.affinity).purposes),
+            purposes=frozenset(pack.purposes),
         )
         await keys.prepare()
         await replays.prepare()
         await revocations.prepare()
-        async with Forwarder(mongo, "auth", audit, grace=1.0), revocations.here.followed():
-            yield Service(
-                name="auth",
-                routes=(),
-                near=authority,
-                ready=mongo.ping,
-                plain=_routes(authority, rows),
-            )
+        await sessions.prepare()
+        await stack.enter_async_context(Forwarder(mongo, "auth", audit, grace=1.0))
+        await stack.enter_async_context(revocations.here.followed())
+        yield Service(
+            name="auth",
+            routes=(),
+            near=authority,
+            ready=mongo.ping,
+            plain=_routes(authority, rows),
+        )
 
 
 def _routes(authority: Authority, rows: Iterable[Transaction]) -> tuple[BaseRoute, ...]:
@@ -98,6 +113,7 @@ def _routes(authority: Authority, rows: Iterable[Transaction]) -> tuple[BaseRout
         discovery.open_route(iua.GET_METADATA.routes[0][1], server),
         discovery.open_route(iua.GET_KEYS.routes[0][1], authority.keys.jwks, seconds=60),
         _news(authority),
+        *people_routes(authority),
     )
 
 

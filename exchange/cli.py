@@ -16,7 +16,7 @@ from rich.console import Console
 
 from chassis.settings import Settings
 from conformance.cli import app as conformance
-from exchange import keeping
+from exchange import keeping, reception
 from exchange.exits import EXITS, Exit, Trouble
 from exchange.options import EVERY, with_settings
 
@@ -36,6 +36,7 @@ app.add_typer(clients, name="clients")
 people = typer.Typer(help="Keep the register of people.", no_args_is_help=True)
 app.add_typer(people, name="people")
 app.add_typer(conformance, name="conformance")
+app.add_typer(reception.practitioners, name="practitioners")
 app.add_typer(keeping.keys, name="keys")
 app.add_typer(keeping.retention, name="retention")
 
