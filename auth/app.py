@@ -7,11 +7,11 @@ GET  /auth/revocations   (internal door)   discovery documents     discovery.py
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from math import isfinite
 
-import httpx
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -31,6 +31,7 @@ from auth.revocations import Revocations
 from auth.token import get_token
 from chassis.call import Service
 from chassis.caller import Verifier, challenge
+from chassis.destinations import allowed, guarded
 from chassis.mongo import Mongo
 from chassis.outbox import Forwarder
 from chassis.settings import Settings
@@ -57,14 +58,15 @@ async def open_service(
     the product's rows, from which discovery lists the scopes that reach something. The service's
     `near` is its `Authority`.
     """
-    async with httpx.AsyncClient(follow_redirects=False, trust_env=False) as http:
+    places = allowed(settings.keys_allow)
+    async with guarded(places.address, ssl.create_default_context()) as http:
         keys, revocations = Keys.of(settings, mongo), Revocations(mongo)
         replays = Replays(mongo, settings.clock_skew)
         authority = Authority(
             settings=settings,
             mongo=mongo,
             clients=Clients(mongo),
-            client_keys=ClientKeys(http),
+            client_keys=ClientKeys(http, places),
             replays=replays,
             keys=keys,
             revocations=revocations,

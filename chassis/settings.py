@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     )
     token_seconds: int = _f(300, "Life of a backend-services access token, in seconds")
     clock_skew: int = _f(60, "Tolerated difference between clocks, in seconds")
+    keys_allow: str = _f(
+        "",
+        "Where clients may publish their keys (JWK Set URLs), written like --notify-allow; "
+        "empty: any https host with public addresses",
+    )
     find_limit: int = _f(1000, "Largest page of a search")
     log_level: Literal["debug", "info", "warning", "error"] = _f(
         "info", "Least severe event logged"
