@@ -3,6 +3,7 @@
 POST /auth/token         token.py          POST /auth/introspect   introspection.py
 POST /auth/revoke        revocation.py     GET  /auth/jwks         keys.py
 GET  /auth/revocations   (internal door)   discovery documents     discovery.py
+/auth/clients, /auth/invitations, /auth/register                   registration/
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from auth.introspection import introspect
 from auth.jwks import ClientKeys
 from auth.keys import Keys
 from auth.neighbours import Audit
+from auth.registration.admin import Admin
+from auth.registration.agreed import Agreed
+from auth.registration.dynamic import Dynamic
+from auth.registration.invitations import Invitations
 from auth.revocation import revoke
 from auth.revocations import Revocations
 from auth.token import get_token
@@ -36,7 +41,7 @@ from chassis.mongo import Mongo
 from chassis.outbox import Forwarder
 from chassis.settings import Settings
 from governance.permit import Denied, decide
-from standards import balp, iua
+from standards import balp, iua, registration
 from standards.outcome import Refused
 from standards.rows import Transaction
 
@@ -58,7 +63,7 @@ async def open_service(
     the product's rows, from which discovery lists the scopes that reach something. The service's
     `near` is its `Authority`.
     """
-    places = allowed(settings.keys_allow)
+    places, pack = allowed(settings.keys_allow), load(settings.affinity)
     async with guarded(places.address, ssl.create_default_context()) as http:
         keys, revocations = Keys.of(settings, mongo), Revocations(mongo)
         replays = Replays(mongo, settings.clock_skew)
@@ -73,10 +78,18 @@ async def open_service(
             verifier=Verifier(settings, keys, revocations.here),
             audit=audit,
             words=words,
-            purposes=frozenset(load(settings.affinity).purposes),
+            purposes=frozenset(pack.purposes),
         )
         await keys.prepare()
         await authority.clients.prepare()
+        invitations = Invitations(mongo)
+        await invitations.prepare()
+        known = tuple(rows)
+        agreed = Agreed.of(pack, (*iua.TRANSACTIONS, *registration.TRANSACTIONS, *known))
+        doors = (
+            Admin(authority, invitations, agreed, places),
+            Dynamic(authority, invitations, agreed, places),
+        )
         await replays.prepare()
         await revocations.prepare()
         async with Forwarder(mongo, "auth", audit, grace=1.0), revocations.here.followed():
@@ -85,7 +98,7 @@ async def open_service(
                 routes=(),
                 near=authority,
                 ready=mongo.ping,
-                plain=_routes(authority, rows),
+                plain=(*_routes(authority, known), *(r for door in doors for r in door.routes())),
             )
 
 
