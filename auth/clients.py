@@ -32,6 +32,7 @@ _UNDER = (
     "jwks", "jwks_uri", "redirect_uris",
 )  # fmt: skip
 _LISTS = (
+    "post_logout_redirect_uris",
     "grants",
     "purposes",
     "organisations",
@@ -55,7 +56,8 @@ class Client:
     an `organisation` and `role`, codes of the affinity pack that every token of it carries; an app of
     people may be limited to `organisations`, the only ones that its users may act for.
 
-    `origins` are web origins beside those of the redirect URIs; `web_origins` has both. `owner` is the
+    `post_logout_redirect_uris` are where a browser may be sent after signing out (OpenID Connect
+    RP-Initiated Logout 1.0 §3). `origins` are web origins beside those of the redirect URIs; `web_origins` has both. `owner` is the
     organisation that answers for the client. A client that registered itself did so by `invitation` and
     manages its record with a token of which `registration_digest` is kept (RFC 7592). `generation`
     counts the changes that ended tokens.
@@ -75,6 +77,7 @@ class Client:
     launch_uris: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     organisations: tuple[str, ...] = ()
+    post_logout_redirect_uris: tuple[str, ...] = ()
     secret_digest: bytes = field(default=b"", repr=False)
     publisher: str = ""
     logo_uri: str = ""

@@ -132,7 +132,7 @@ def _beyond(client: Client, limits: Limits) -> Iterator[Fault]:
         for code in getattr(client, name):
             if allowed and code not in allowed:
                 yield Fault(name, f"The invitation does not reach to {code[:60]!r}.")
-    for name in ("redirect_uris", "launch_uris", "origins"):
+    for name in ("redirect_uris", "post_logout_redirect_uris", "launch_uris", "origins"):
         for uri in getattr(client, name):
             if limits.places and not _lies_in(uri, limits.places):
                 words = f"lies outside of {', '.join(limits.places)}"

@@ -36,7 +36,7 @@ _TEXTS = (
     "organisation", "role",
 )  # fmt: skip
 _LISTS = (
-    "redirect_uris", "grant_types", "contacts", "launch_uris", "origins", "purposes",
+    "redirect_uris", "post_logout_redirect_uris", "grant_types", "contacts", "launch_uris", "origins", "purposes",
     "organisations",
 )  # fmt: skip
 _OTHERS = ("token_endpoint_auth_method", "response_types", "jwks")

@@ -119,7 +119,7 @@ def _addresses(client: Client) -> Iterator[Fault]:
     interactive = CODE in client.grants
     if interactive and not client.redirect_uris:
         yield Fault("redirect_uris", "A client that people sign in to needs a redirect URI.")
-    for field in ("redirect_uris", "launch_uris", "origins"):
+    for field in ("redirect_uris", "post_logout_redirect_uris", "launch_uris", "origins"):
         said: Sequence[str] = getattr(client, field)
         if said and not interactive:
             yield Fault(field, f"Without the grant {CODE} a client has no {field}.")
@@ -132,6 +132,10 @@ def _addresses(client: Client) -> Iterator[Fault]:
         fault = redirect_uri(one, client.kind)
         if fault:
             yield Fault("redirect_uris", f"The redirect URI {_shown(one)} {fault}.")
+    for one in client.post_logout_redirect_uris:
+        fault = redirect_uri(one, client.kind)
+        if fault:
+            yield Fault("post_logout_redirect_uris", f"The URI {_shown(one)} {fault}.")
     for one in client.launch_uris:
         fault = web_address(one)
         if fault:

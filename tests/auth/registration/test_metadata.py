@@ -15,7 +15,7 @@ from tests.auth.authority import a_key
 from tests.auth.registration.test_rules import APP, BACKEND, BOTH, CONFIDENTIAL
 
 FULL = replace(
-    CONFIDENTIAL, launch_uris=("https://app.example/launch",), origins=("https://b.example",),
+    CONFIDENTIAL, post_logout_redirect_uris=("https://app.example/bye",), launch_uris=("https://app.example/launch",), origins=("https://b.example",),
     publisher="Example Ltd", logo_uri="https://app.example/l.svg", contacts=("a@b.example",),
     policy_uri="https://app.example/p", owner="R0A", organisations=("R0A",), purposes=("P-CARE",),
 )  # fmt: skip

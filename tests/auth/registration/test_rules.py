@@ -68,6 +68,7 @@ def test_a_whole_registration_has_no_fault(client: Client) -> None:
         (BACKEND, {"launch_uris": ("https://a.example/launch",)}, "launch_uris", "authorization_code"),
         (APP, {"launch_uris": ("http://a.example/launch",)}, "launch_uris", "https"),
         (APP, {"launch_uris": ("com.example.app:/launch",)}, "launch_uris", "https"),
+        (APP, {"post_logout_redirect_uris": ("http://a.example/",)}, "post_logout_redirect_uris", "https"),
         (APP, {"origins": ("https://a.example/",)}, "origins", "no origin"),
         (APP, {"origins": ("https://A.example",)}, "origins", "no origin"),
         (APP, {"origins": ("null",)}, "origins", "no origin"),
