@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from math import isfinite
 
+import httpx
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -27,6 +28,9 @@ from auth.introspection import introspect
 from auth.jwks import ClientKeys
 from auth.keys import Keys
 from auth.neighbours import Audit
+from auth.people import reception
+from auth.people.routes import people_routes
+from auth.people.sessions import Sessions
 from auth.registration.admin import Admin
 from auth.registration.agreed import Agreed
 from auth.registration.dynamic import Dynamic
@@ -64,17 +68,29 @@ async def open_service(
     `near` is its `Authority`.
     """
     places, pack = allowed(settings.keys_allow), load(settings.affinity)
-    async with guarded(places.address, ssl.create_default_context()) as http:
+    async with AsyncExitStack() as stack:
+        context = ssl.create_default_context()
+        # Clients say where their keys are; whatever else is called, the operator has configured.
+        strange = await stack.enter_async_context(guarded(places.address, context))
+        http = await stack.enter_async_context(
+            httpx.AsyncClient(verify=context, follow_redirects=False, trust_env=False)
+        )
         keys, revocations = Keys.of(settings, mongo), Revocations(mongo)
         replays = Replays(mongo, settings.clock_skew)
+        sessions = Sessions(settings, mongo, revocations)
+        desk = await stack.enter_async_context(
+            reception.opened(settings, mongo, http, pack, sessions, revocations)
+        )
         authority = Authority(
             settings=settings,
             mongo=mongo,
             clients=Clients(mongo),
-            client_keys=ClientKeys(http, places),
+            client_keys=ClientKeys(strange, places),
             replays=replays,
             keys=keys,
             revocations=revocations,
+            sessions=sessions,
+            reception=desk,
             verifier=Verifier(settings, keys, revocations.here),
             audit=audit,
             words=words,
@@ -92,14 +108,16 @@ async def open_service(
         )
         await replays.prepare()
         await revocations.prepare()
-        async with Forwarder(mongo, "auth", audit, grace=1.0), revocations.here.followed():
-            yield Service(
-                name="auth",
-                routes=(),
-                near=authority,
-                ready=mongo.ping,
-                plain=(*_routes(authority, known), *(r for door in doors for r in door.routes())),
-            )
+        await sessions.prepare()
+        await stack.enter_async_context(Forwarder(mongo, "auth", audit, grace=1.0))
+        await stack.enter_async_context(revocations.here.followed())
+        yield Service(
+            name="auth",
+            routes=(),
+            near=authority,
+            ready=mongo.ping,
+            plain=(*_routes(authority, known), *(r for door in doors for r in door.routes())),
+        )
 
 
 def _routes(authority: Authority, rows: Iterable[Transaction]) -> tuple[BaseRoute, ...]:
@@ -114,6 +132,7 @@ def _routes(authority: Authority, rows: Iterable[Transaction]) -> tuple[BaseRout
         discovery.open_route(iua.GET_METADATA.routes[0][1], server),
         discovery.open_route(iua.GET_KEYS.routes[0][1], authority.keys.jwks, seconds=60),
         _news(authority),
+        *people_routes(authority),
     )
 
 

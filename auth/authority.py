@@ -15,6 +15,8 @@ from auth.clients import Client, Clients
 from auth.jwks import ClientKeys
 from auth.keys import Keys
 from auth.neighbours import Audit
+from auth.people.reception import Reception
+from auth.people.sessions import Sessions
 from auth.revocations import Revocations
 from chassis.caller import Verifier, printable
 from chassis.mongo import Mongo
@@ -37,6 +39,8 @@ class Authority:
     replays: Replays
     keys: Keys
     revocations: Revocations
+    sessions: Sessions
+    reception: Reception
     verifier: Verifier
     audit: Audit
     words: balp.Vocabulary

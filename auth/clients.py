@@ -57,10 +57,10 @@ class Client:
     people may be limited to `organisations`, the only ones that its users may act for.
 
     `post_logout_redirect_uris` are where a browser may be sent after signing out (OpenID Connect
-    RP-Initiated Logout 1.0 §3). `origins` are web origins beside those of the redirect URIs; `web_origins` has both. `owner` is the
-    organisation that answers for the client. A client that registered itself did so by `invitation` and
-    manages its record with a token of which `registration_digest` is kept (RFC 7592). `generation`
-    counts the changes that ended tokens.
+    RP-Initiated Logout 1.0 §3). `origins` are web origins beside those of the redirect URIs;
+    `web_origins` has both. `owner` is the organisation that answers for the client. A client that
+    registered itself did so by `invitation` and manages its record with a token of which
+    `registration_digest` is kept (RFC 7592). `generation` counts the changes that ended tokens.
     """
 
     client_id: str

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import typer
 from pydantic import SecretStr, ValidationError
 
+from chassis.address import networks
 from chassis.destinations import allowed
 from chassis.settings import Settings, rows
 from exchange.exits import Exit, Trouble
@@ -19,6 +20,7 @@ from exchange.exits import Exit, Trouble
 EVERY = tuple(row.name for row in rows())
 _AT_LEAST_ONE = (
     "workers", "pool", "max_body", "max_document", "token_seconds", "find_limit", "retrieval_wait",
+    "session_idle_seconds", "session_seconds",
     "retrieval_seconds", "notify_patience", "hl7v2_max_message", "hl7v2_lines", "hl7v2_parallel",
 )  # fmt: skip
 
@@ -108,6 +110,12 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
         for name in _AT_LEAST_ONE
         if getattr(settings, name) < 1
     ]
+    if settings.password_memory < 19:
+        found.append(("password_memory", f"is at least 19 MiB (it is {settings.password_memory})."))
+    try:
+        networks(settings.trusted_proxies)
+    except ValueError as fault:
+        found.append(("trusted_proxies", f"is not understood: {fault}."))
     found += _notify_faults(settings)
     for name in (
         "public_url",

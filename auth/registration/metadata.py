@@ -36,8 +36,8 @@ _TEXTS = (
     "organisation", "role",
 )  # fmt: skip
 _LISTS = (
-    "redirect_uris", "post_logout_redirect_uris", "grant_types", "contacts", "launch_uris", "origins", "purposes",
-    "organisations",
+    "redirect_uris", "post_logout_redirect_uris", "grant_types", "contacts", "launch_uris",
+    "origins", "purposes", "organisations",
 )  # fmt: skip
 _OTHERS = ("token_endpoint_auth_method", "response_types", "jwks")
 # What an answer of ours says and a client sends back unchanged (RFC 7592 §2.2).
