@@ -3,6 +3,7 @@
 POST /auth/token         token.py          POST /auth/introspect   introspection.py
 POST /auth/revoke        revocation.py     GET  /auth/jwks         keys.py
 GET  /auth/revocations   (internal door)   discovery documents     discovery.py
+/auth/upstream/…         upstream/routes.py
 /auth/clients, /auth/invitations, /auth/register                   registration/
 """
 
@@ -38,6 +39,8 @@ from auth.registration.invitations import Invitations
 from auth.revocation import revoke
 from auth.revocations import Revocations
 from auth.token import get_token
+from auth.upstream import federation
+from auth.upstream.routes import upstream_routes
 from chassis.call import Service
 from chassis.caller import Verifier, challenge
 from chassis.destinations import allowed, guarded
@@ -91,6 +94,7 @@ async def open_service(
             revocations=revocations,
             sessions=sessions,
             reception=desk,
+            federation=await federation.opened(settings, mongo, http, pack),
             verifier=Verifier(settings, keys, revocations.here),
             audit=audit,
             words=words,
@@ -133,6 +137,7 @@ def _routes(authority: Authority, rows: Iterable[Transaction]) -> tuple[BaseRout
         discovery.open_route(iua.GET_KEYS.routes[0][1], authority.keys.jwks, seconds=60),
         _news(authority),
         *people_routes(authority),
+        *upstream_routes(authority),
     )
 
 

@@ -204,14 +204,14 @@ def invite(settings: Settings, body: Mapping[str, Any]) -> str:
         )
         return token
 
-    return _with_mongo(settings, story)
+    return with_mongo(settings, story)
 
 
 def invited(settings: Settings, console: Console, *, as_json: bool) -> None:
     """Print every invitation, the newest first."""
     found = [
         invitations.written(one)
-        for one in _with_mongo(settings, lambda mongo: Invitations(mongo).all())
+        for one in with_mongo(settings, lambda mongo: Invitations(mongo).all())
     ]
     if as_json:
         print(json.dumps(found, indent=1, ensure_ascii=False))
@@ -225,7 +225,7 @@ def invited(settings: Settings, console: Console, *, as_json: bool) -> None:
 
 def uninvite(settings: Settings, id_: str) -> None:
     """End an invitation. Raises `Trouble` when there is none to end."""
-    if not _with_mongo(settings, lambda mongo: Invitations(mongo).end(id_)):
+    if not with_mongo(settings, lambda mongo: Invitations(mongo).end(id_)):
         raise Trouble(Exit.REFUSED, f"There is no invitation {id_} that could be ended.")
     _say(f"Invitation {id_} is ended.")
 
@@ -309,10 +309,10 @@ def near_database(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _with_clients(settings: Settings, story: Callable[[Clients], Awaitable[T]]) -> T:
-    return _with_mongo(settings, lambda mongo: story(Clients(mongo)))
+    return with_mongo(settings, lambda mongo: story(Clients(mongo)))
 
 
-def _with_mongo(settings: Settings, story: Callable[[Mongo], Awaitable[T]]) -> T:
+def with_mongo(settings: Settings, story: Callable[[Mongo], Awaitable[T]]) -> T:
     async def run(uri: str, prefix: str) -> T:
         mongo = Mongo(uri, pool=2, prefix=prefix)
         try:

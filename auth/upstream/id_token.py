@@ -111,7 +111,7 @@ def check_id_token(
     nonce: str,
     alg: str,
     access_token: str,
-    max_age: int | None,
+    max_age: float | None,
     now: float,
     skew: float,
 ) -> None:

@@ -34,6 +34,7 @@ class Journey:
     verifier: str
     continuing: str
     fresh: bool
+    began: float
 
 
 class Journeys:
@@ -61,7 +62,8 @@ class Journeys:
         row: Doc = {
             "_id": _digest(state), "visit": _digest(visit), "provider": journey.provider,
             "nonce": journey.nonce, "verifier": journey.verifier, "continuing": journey.continuing,
-            "fresh": journey.fresh, "until": until, "gone": datetime.fromtimestamp(until, UTC),
+            "fresh": journey.fresh, "began": journey.began, "until": until,
+            "gone": datetime.fromtimestamp(until, UTC),
         }  # fmt: skip
         await self._journeys.insert(row)
         return state
@@ -77,20 +79,36 @@ class Journeys:
         if row is None:
             return None
         return Journey(
-            row["provider"], row["nonce"], row["verifier"], row["continuing"], row["fresh"]
+            row["provider"],
+            row["nonce"],
+            row["verifier"],
+            row["continuing"],
+            row["fresh"],
+            row["began"],
         )
 
-    async def arrive(self, identity: Identity, provider: str, person: str) -> str:
-        """Note that somebody came from a provider; returns the id of the arrival."""
+    async def arrive(self, identity: Identity, provider: str, person: str, mapped: bool) -> str:
+        """Note that somebody came from a provider, and where it is `mapped`, which roles they came in;
+        returns the id of the arrival."""
+        pairs = [list(pair) for pair in identity.pairs] if mapped else None
         made = secrets.token_urlsafe(16)
         await self._arrivals.insert(
             {
                 "_id": made, "iss": identity.issuer, "sub": identity.subject,
-                "sid": identity.session, "provider": provider, "person": person, "ended": None,
+                "sid": identity.session, "provider": provider, "person": person,
+                "pairs": pairs, "ended": None,
                 "gone": datetime.now(UTC) + _KEPT,
             }
         )  # fmt: skip
         return made
+
+    async def pairs(self, arrival: str) -> frozenset[tuple[str, str]] | None:
+        """The (role, organisation) pairs that somebody came in: the only ones that they may act in; None
+        where the provider says nothing of roles. None at all when the arrival is over."""
+        row = await self._arrivals.one({"_id": arrival, "ended": None}, {"pairs": 1})
+        if row is None:
+            return frozenset()
+        return None if row["pairs"] is None else frozenset((r, o) for r, o in row["pairs"])
 
     async def over(self, arrival: str) -> bool:
         """Has the provider ended this since?"""

@@ -196,7 +196,9 @@ class Party:
         if status != 200:
             raise Silent("The provider's discovery document cannot be had.")
         issuer = said.get("issuer")
-        if not isinstance(issuer, str) or plain_issuer(issuer) != plain_issuer(self.provider.issuer):
+        if not isinstance(issuer, str) or plain_issuer(issuer) != plain_issuer(
+            self.provider.issuer
+        ):
             raise Silent("The provider's discovery document is of another issuer.")
         places = {}
         for name in ("authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"):
