@@ -3,10 +3,13 @@
 POST /auth/token         token.py          POST /auth/introspect   introspection.py
 POST /auth/revoke        revocation.py     GET  /auth/jwks         keys.py
 GET  /auth/revocations   (internal door)   discovery documents     discovery.py
+/auth/upstream/…         upstream/routes.py
+/auth/clients, /auth/invitations, /auth/register                   registration/
 """
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from math import isfinite
@@ -29,16 +32,23 @@ from auth.neighbours import Audit
 from auth.people import reception
 from auth.people.routes import people_routes
 from auth.people.sessions import Sessions
+from auth.registration.admin import Admin
+from auth.registration.agreed import Agreed
+from auth.registration.dynamic import Dynamic
+from auth.registration.invitations import Invitations
 from auth.revocation import revoke
 from auth.revocations import Revocations
 from auth.token import get_token
+from auth.upstream import federation
+from auth.upstream.routes import upstream_routes
 from chassis.call import Service
 from chassis.caller import Verifier, challenge
+from chassis.destinations import allowed, guarded
 from chassis.mongo import Mongo
 from chassis.outbox import Forwarder
 from chassis.settings import Settings
 from governance.permit import Denied, decide
-from standards import balp, iua
+from standards import balp, iua, registration
 from standards.outcome import Refused
 from standards.rows import Transaction
 
@@ -60,10 +70,13 @@ async def open_service(
     the product's rows, from which discovery lists the scopes that reach something. The service's
     `near` is its `Authority`.
     """
-    pack = load(settings.affinity)
+    places, pack = allowed(settings.keys_allow), load(settings.affinity)
     async with AsyncExitStack() as stack:
+        context = ssl.create_default_context()
+        # Clients say where their keys are; whatever else is called, the operator has configured.
+        strange = await stack.enter_async_context(guarded(places.address, context))
         http = await stack.enter_async_context(
-            httpx.AsyncClient(follow_redirects=False, trust_env=False)
+            httpx.AsyncClient(verify=context, follow_redirects=False, trust_env=False)
         )
         keys, revocations = Keys.of(settings, mongo), Revocations(mongo)
         replays = Replays(mongo, settings.clock_skew)
@@ -75,18 +88,28 @@ async def open_service(
             settings=settings,
             mongo=mongo,
             clients=Clients(mongo),
-            client_keys=ClientKeys(http),
+            client_keys=ClientKeys(strange, places),
             replays=replays,
             keys=keys,
             revocations=revocations,
             sessions=sessions,
             reception=desk,
+            federation=await federation.opened(settings, mongo, http, pack),
             verifier=Verifier(settings, keys, revocations.here),
             audit=audit,
             words=words,
             purposes=frozenset(pack.purposes),
         )
         await keys.prepare()
+        await authority.clients.prepare()
+        invitations = Invitations(mongo)
+        await invitations.prepare()
+        known = tuple(rows)
+        agreed = Agreed.of(pack, (*iua.TRANSACTIONS, *registration.TRANSACTIONS, *known))
+        doors = (
+            Admin(authority, invitations, agreed, places),
+            Dynamic(authority, invitations, agreed, places),
+        )
         await replays.prepare()
         await revocations.prepare()
         await sessions.prepare()
@@ -97,7 +120,7 @@ async def open_service(
             routes=(),
             near=authority,
             ready=mongo.ping,
-            plain=_routes(authority, rows),
+            plain=(*_routes(authority, known), *(r for door in doors for r in door.routes())),
         )
 
 
@@ -114,6 +137,7 @@ def _routes(authority: Authority, rows: Iterable[Transaction]) -> tuple[BaseRout
         discovery.open_route(iua.GET_KEYS.routes[0][1], authority.keys.jwks, seconds=60),
         _news(authority),
         *people_routes(authority),
+        *upstream_routes(authority),
     )
 
 

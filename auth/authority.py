@@ -18,6 +18,7 @@ from auth.neighbours import Audit
 from auth.people.reception import Reception
 from auth.people.sessions import Sessions
 from auth.revocations import Revocations
+from auth.upstream.federation import Federation
 from chassis.caller import Verifier, printable
 from chassis.mongo import Mongo
 from chassis.settings import Settings
@@ -41,6 +42,7 @@ class Authority:
     revocations: Revocations
     sessions: Sessions
     reception: Reception
+    federation: Federation
     verifier: Verifier
     audit: Audit
     words: balp.Vocabulary

@@ -37,6 +37,7 @@ def facts(settings: Settings, scopes: Sequence[str]) -> dict[str, Any]:
         "issuer": issuer,
         "jwks_uri": f"{issuer}/jwks",
         "token_endpoint": f"{issuer}/token",
+        "registration_endpoint": f"{issuer}/register",
         "token_endpoint_auth_methods_supported": ["private_key_jwt"],
         "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
         "grant_types_supported": ["client_credentials"],

@@ -75,6 +75,11 @@ class Settings(BaseSettings):
     second_factor_roles: str = _f(
         "", "Roles (codes, commas between) that need a second factor even where it is optional"
     )
+    sign_in_providers: str = _f(
+        "",
+        "JSON file of other providers that people may sign in with (OpenID Connect; NHS CIS2, NHS login); "
+        "empty: none (docs/upstream.md)",
+    )
     trusted_proxies: str = _f(
         "",
         "Addresses or networks of the proxies in front, commas between: what they say of where a browser "
@@ -89,6 +94,11 @@ class Settings(BaseSettings):
         "https://passwords.example/range; empty: only the list that comes with the product",
     )
     clock_skew: int = _f(60, "Tolerated difference between clocks, in seconds")
+    keys_allow: str = _f(
+        "",
+        "Where clients may publish their keys (JWK Set URLs), written like --notify-allow; "
+        "empty: any https host with public addresses",
+    )
     find_limit: int = _f(1000, "Largest page of a search")
     log_level: Literal["debug", "info", "warning", "error"] = _f(
         "info", "Least severe event logged"

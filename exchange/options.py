@@ -13,9 +13,9 @@ import typer
 from pydantic import SecretStr, ValidationError
 
 from chassis.address import networks
+from chassis.destinations import allowed
 from chassis.settings import Settings, rows
 from exchange.exits import Exit, Trouble
-from pix.endpoints import allowed
 
 EVERY = tuple(row.name for row in rows())
 _AT_LEAST_ONE = (
@@ -135,10 +135,11 @@ def _notify_faults(settings: Settings) -> list[tuple[str, str]]:
     found = []
     if settings.notify_at_once < 0:
         found.append(("notify_at_once", f"cannot be negative (it is {settings.notify_at_once})."))
-    try:
-        allowed(settings.notify_allow)
-    except ValueError as fault:
-        found.append(("notify_allow", f"is not understood: {fault}."))
+    for name in ("notify_allow", "keys_allow"):
+        try:
+            allowed(getattr(settings, name))
+        except ValueError as fault:
+            found.append((name, f"is not understood: {fault}."))
     for name in ("notify_trust", "notify_certificate"):
         path = getattr(settings, name)
         if path and not Path(path).is_file():
