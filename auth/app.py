@@ -26,6 +26,7 @@ from auth.introspection import introspect
 from auth.jwks import ClientKeys
 from auth.keys import Keys
 from auth.neighbours import Audit
+from auth.opaque_tokens import OpaqueTokens
 from auth.revocation import revoke
 from auth.revocations import Revocations
 from auth.token import get_token
@@ -60,6 +61,7 @@ async def open_service(
     async with httpx.AsyncClient(follow_redirects=False, trust_env=False) as http:
         keys, revocations = Keys.of(settings, mongo), Revocations(mongo)
         replays = Replays(mongo, settings.clock_skew)
+        tokens = OpaqueTokens(mongo, settings.issuer)
         authority = Authority(
             settings=settings,
             mongo=mongo,
@@ -68,7 +70,8 @@ async def open_service(
             replays=replays,
             keys=keys,
             revocations=revocations,
-            verifier=Verifier(settings, keys, revocations.here),
+            tokens=tokens,
+            verifier=Verifier(settings, keys, revocations.here, tokens=tokens),
             audit=audit,
             words=words,
             purposes=frozenset(load(settings.affinity).purposes),
@@ -76,6 +79,7 @@ async def open_service(
         await keys.prepare()
         await replays.prepare()
         await revocations.prepare()
+        await tokens.prepare()
         async with Forwarder(mongo, "auth", audit, grace=1.0), revocations.here.followed():
             yield Service(
                 name="auth",

@@ -15,6 +15,7 @@ from auth.clients import Client, Clients
 from auth.jwks import ClientKeys
 from auth.keys import Keys
 from auth.neighbours import Audit
+from auth.opaque_tokens import OpaqueTokens
 from auth.revocations import Revocations
 from chassis.caller import Verifier, printable
 from chassis.mongo import Mongo
@@ -27,7 +28,7 @@ from standards.iua import JWT_BEARER
 class Authority:
     """The authorization server of one process, which is also what neighbours are handed (`near`).
 
-    A neighbour uses `verifier`, or makes its own from `keys` and `revocations.here`.
+    A neighbour uses `verifier`, or makes its own from `keys`, `revocations.here` and `tokens`.
     """
 
     settings: Settings
@@ -37,6 +38,7 @@ class Authority:
     replays: Replays
     keys: Keys
     revocations: Revocations
+    tokens: OpaqueTokens
     verifier: Verifier
     audit: Audit
     words: balp.Vocabulary
