@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     )
     token_seconds: int = _f(300, "Life of a backend-services access token, in seconds")
     clock_skew: int = _f(60, "Tolerated difference between clocks, in seconds")
+    iua_401: str = _f(
+        "",
+        "Transactions that answer 401 instead of 403 when a token does not reach, as IUA wants: codes "
+        "with commas between, e.g. ITI-65,ITI-66,ITI-67,ITI-68; empty: none",
+    )
     find_limit: int = _f(1000, "Largest page of a search")
     log_level: Literal["debug", "info", "warning", "error"] = _f(
         "info", "Least severe event logged"
