@@ -74,6 +74,7 @@ async def open_service(
             purposes=frozenset(load(settings.affinity).purposes),
         )
         await keys.prepare()
+        await authority.clients.prepare()
         await replays.prepare()
         await revocations.prepare()
         async with Forwarder(mongo, "auth", audit, grace=1.0), revocations.here.followed():

@@ -18,7 +18,8 @@ from joserfc.jwk import ECKey, RSAKey
 
 from auth import assertion as assertions
 from auth.assertion import Assertion
-from auth.clients import Client, check_jwks, fetchable
+from auth.clients import Client
+from auth.public_keys import check_jwks, fetchable
 
 _SECONDS = 5.0
 _LARGEST = 256 * 1024

@@ -12,7 +12,7 @@ from pymongo import IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from chassis.mongo import Mongo
-from chassis.trust import Ended, Revoked
+from chassis.trust import BEFORE, Ended, Revoked
 
 _CLIENT_ROW = timedelta(
     days=1
@@ -43,6 +43,14 @@ class Revocations:
     async def end_client(self, client_id: str, session: AsyncClientSession) -> None:
         """Refuse every token of this client, as part of the transaction that ends the client."""
         await self._end("client:" + client_id, datetime.now(UTC) + _CLIENT_ROW, session)
+
+    async def end_before(
+        self, client_id: str, generation: int, session: AsyncClientSession
+    ) -> None:
+        """Refuse the tokens that this client got before this generation of its registration, as part
+        of the transaction that changes the client."""
+        key = f"{BEFORE}{generation}:{client_id}"
+        await self._end(key, datetime.now(UTC) + _CLIENT_ROW, session)
 
     async def since(self, moment: float) -> list[Ended]:
         """The live revocations noted at or after this moment (epoch seconds), oldest first."""

@@ -57,6 +57,7 @@ async def get_token(visit: Visit, authority: Authority) -> dict[str, Any]:
         now=int(authority.clock()),
         seconds=seconds,
         words=authority.words,
+        generation=client.generation,
     )
     return {
         "access_token": signed(claims, signing),

@@ -41,6 +41,7 @@ class Caller:
     reason: str = ""
     name: str = ""
     expires: float = 0.0
+    generation: int = 0  # of the client's registration, under which the token was issued
     claims: Mapping[str, Any] = field(default_factory=dict)
 
     @property

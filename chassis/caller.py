@@ -50,8 +50,8 @@ class Revocations(Protocol):
         """Learn what is new; raises when the issuer cannot be asked."""
         ...
 
-    def revoked(self, jti: str, client_id: str) -> bool:
-        """Is this token, or its client, revoked?"""
+    def revoked(self, jti: str, client_id: str, generation: int = 0) -> bool:
+        """Is this token, its client, or that generation of its registration, revoked?"""
         ...
 
 
@@ -93,7 +93,7 @@ class Verifier:
             _refuse("The token has expired; ask for a new one.", EXPIRED)
         if self._revocations.stale:
             await self._revocations.refresh()
-        if self._revocations.revoked(caller.jti, caller.client_id):
+        if self._revocations.revoked(caller.jti, caller.client_id, caller.generation):
             _refuse("The token has been revoked.")
         return caller
 
@@ -145,6 +145,7 @@ class Verifier:
             reason=who.reason,
             name=who.name,
             expires=float(times[0]),
+            generation=iua.generation(claims, self._issuer),
             claims=claims,
         )
 

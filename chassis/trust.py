@@ -29,8 +29,12 @@ _UNKNOWN_KID_EVERY = 3.0
 _SECONDS = 5.0
 
 
+BEFORE = "before:"
+
+
 class Ended(NamedTuple):
-    """One revocation: `jti:…` or `client:…`, when it was noted and until when it matters (epoch)."""
+    """One revocation: `jti:…`, `client:…`, or `before:{generation}:{client}` for the tokens that a
+    client got before its registration was changed; when it was noted and until when it matters."""
 
     id: str
     at: float
@@ -45,14 +49,20 @@ class Revoked:
     ) -> None:
         self._ask, self._stale = ask, stale
         self._live: dict[str, float] = {}
+        self._oldest: dict[str, int] = {}  # client to the oldest generation whose tokens are good
         self._newest = 0.0
         self._asked = float("-inf")
         self._one = asyncio.Lock()
 
-    def revoked(self, jti: str, client_id: str) -> bool:
-        """Is this token, or its client, among the revoked ones?"""
+    def revoked(self, jti: str, client_id: str, generation: int = 0) -> bool:
+        """Is this token, its client, or the generation of the client's registration that it was issued
+        under, among the revoked ones?"""
         live = self._live
-        return bool(live) and ("jti:" + jti in live or "client:" + client_id in live)
+        return bool(live) and (
+            "jti:" + jti in live
+            or "client:" + client_id in live
+            or generation < self._oldest.get(client_id, 0)
+        )
 
     @property
     def stale(self) -> bool:
@@ -66,6 +76,9 @@ class Revoked:
             for row in await self._ask(max(self._newest - OVERLAP, 0.0)):
                 self._live[row.id] = row.until
                 self._newest = max(self._newest, row.at)
+                if row.id.startswith(BEFORE):
+                    _, generation, client = row.id.split(":", 2)
+                    self._oldest[client] = max(self._oldest.get(client, 0), int(generation))
             self._asked = started
             now = time()
             for gone in [key for key, until in self._live.items() if until < now]:

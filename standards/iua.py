@@ -161,11 +161,12 @@ def claims(
     now: int,
     seconds: int,
     words: balp.Vocabulary,
+    generation: int = 0,
 ) -> dict[str, Any]:
     """The claims of an access token for a backend client (IUA 3.71.4.2.2.1, RFC 9068 §2.2).
 
     `words` gives the code systems of the pack's codes. The organisation is a URI, as IUA wants: the
-    system and, after a slash, the code.
+    system and, after a slash, the code. `generation` is that of the client's registration.
     """
     made: dict[str, Any] = {
         "iss": issuer,
@@ -193,6 +194,8 @@ def claims(
         made["extensions"] = {"ihe_iua": told}
     if who.reason:
         made[_reason(issuer)] = who.reason
+    if generation:
+        made[_generation(issuer)] = generation
     return made
 
 
@@ -216,6 +219,12 @@ def identity(claims: Mapping[str, Any], issuer: str) -> Identity:
         reason=_text(claims.get(_reason(issuer))),
         name=_text(told.get("subject_name")),
     )
+
+
+def generation(claims: Mapping[str, Any], issuer: str) -> int:
+    """Under which generation of the client's registration the token was issued."""
+    told = claims.get(_generation(issuer), 0)
+    return told if isinstance(told, int) else 0
 
 
 def scopes_supported(rows: Iterable[Transaction]) -> list[str]:
@@ -244,6 +253,10 @@ def _by_number(literal: str) -> tuple[str, int, str]:
 
 def _reason(issuer: str) -> str:
     return f"{issuer}/claims/reason"
+
+
+def _generation(issuer: str) -> str:
+    return f"{issuer}/claims/client_generation"
 
 
 def _coding(system: str, code: str) -> dict[str, str]:
