@@ -26,6 +26,8 @@ from auth.introspection import introspect
 from auth.jwks import ClientKeys
 from auth.keys import Keys
 from auth.neighbours import Audit
+from auth.pages import shelf
+from auth.people.sessions import Sessions
 from auth.revocation import revoke
 from auth.revocations import Revocations
 from auth.token import get_token
@@ -60,6 +62,7 @@ async def open_service(
     async with httpx.AsyncClient(follow_redirects=False, trust_env=False) as http:
         keys, revocations = Keys.of(settings, mongo), Revocations(mongo)
         replays = Replays(mongo, settings.clock_skew)
+        sessions = Sessions(settings, mongo, revocations)
         authority = Authority(
             settings=settings,
             mongo=mongo,
@@ -68,6 +71,7 @@ async def open_service(
             replays=replays,
             keys=keys,
             revocations=revocations,
+            sessions=sessions,
             verifier=Verifier(settings, keys, revocations.here),
             audit=audit,
             words=words,
@@ -77,6 +81,7 @@ async def open_service(
         await authority.clients.prepare()
         await replays.prepare()
         await revocations.prepare()
+        await sessions.prepare()
         async with Forwarder(mongo, "auth", audit, grace=1.0), revocations.here.followed():
             yield Service(
                 name="auth",
@@ -99,6 +104,7 @@ def _routes(authority: Authority, rows: Iterable[Transaction]) -> tuple[BaseRout
         discovery.open_route(iua.GET_METADATA.routes[0][1], server),
         discovery.open_route(iua.GET_KEYS.routes[0][1], authority.keys.jwks, seconds=60),
         _news(authority),
+        shelf.ROUTE,
     )
 
 

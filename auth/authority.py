@@ -15,6 +15,7 @@ from auth.clients import Client, Clients
 from auth.jwks import ClientKeys
 from auth.keys import Keys
 from auth.neighbours import Audit
+from auth.people.sessions import Sessions
 from auth.revocations import Revocations
 from chassis.caller import Verifier, printable
 from chassis.mongo import Mongo
@@ -37,6 +38,7 @@ class Authority:
     replays: Replays
     keys: Keys
     revocations: Revocations
+    sessions: Sessions
     verifier: Verifier
     audit: Audit
     words: balp.Vocabulary

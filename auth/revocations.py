@@ -52,6 +52,19 @@ class Revocations:
         key = f"{BEFORE}{generation}:{client_id}"
         await self._end(key, datetime.now(UTC) + _CLIENT_ROW, session)
 
+    async def end_session(self, session_id: str, session: AsyncClientSession) -> None:
+        """Refuse what hangs on this sign-in, as part of the transaction that ends it."""
+        await self._end("session:" + session_id, datetime.now(UTC) + _CLIENT_ROW, session)
+
+    async def end_person(self, person: str, session: AsyncClientSession) -> None:
+        """Refuse everything that this person allowed, as part of the transaction that ends them."""
+        await self._end("person:" + person, datetime.now(UTC) + _CLIENT_ROW, session)
+
+    async def end_family(self, grant: str, until: float) -> None:
+        """Refuse every token of this grant from now until then."""
+        await self._end("grant:" + grant, datetime.fromtimestamp(until, UTC), None)
+        await self.here.refresh()
+
     async def since(self, moment: float) -> list[Ended]:
         """The live revocations noted at or after this moment (epoch seconds), oldest first."""
         after = datetime.fromtimestamp(moment, UTC)

@@ -67,6 +67,19 @@ class Settings(BaseSettings):
         120, "Longest time that one document may take to come from outside, in seconds"
     )
     token_seconds: int = _f(300, "Life of a backend-services access token, in seconds")
+    session_idle_seconds: int = _f(1800, "A sign-in that is not used for so many seconds ends")
+    session_seconds: int = _f(43_200, "Longest time that a person stays signed in, in seconds")
+    second_factor: Literal["optional", "required"] = _f(
+        "optional", "Whether everyone needs a second factor or a passkey to sign in"
+    )
+    second_factor_roles: str = _f(
+        "", "Roles (codes, commas between) that need a second factor even where it is optional"
+    )
+    breached_passwords_url: str = _f(
+        "",
+        "Service that knows breached passwords by the first five hex digits of their SHA-1, e.g. "
+        "https://passwords.example/range; empty: only the list that comes with the product",
+    )
     clock_skew: int = _f(60, "Tolerated difference between clocks, in seconds")
     find_limit: int = _f(1000, "Largest page of a search")
     log_level: Literal["debug", "info", "warning", "error"] = _f(
