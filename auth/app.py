@@ -26,6 +26,7 @@ from auth.introspection import introspect
 from auth.jwks import ClientKeys
 from auth.keys import Keys
 from auth.neighbours import Audit
+from auth.opaque_tokens import OpaqueTokens
 from auth.pages import shelf
 from auth.people.sessions import Sessions
 from auth.revocation import revoke
@@ -63,6 +64,7 @@ async def open_service(
         keys, revocations = Keys.of(settings, mongo), Revocations(mongo)
         replays = Replays(mongo, settings.clock_skew)
         sessions = Sessions(settings, mongo, revocations)
+        tokens = OpaqueTokens(mongo, settings.issuer)
         authority = Authority(
             settings=settings,
             mongo=mongo,
@@ -72,7 +74,8 @@ async def open_service(
             keys=keys,
             revocations=revocations,
             sessions=sessions,
-            verifier=Verifier(settings, keys, revocations.here),
+            tokens=tokens,
+            verifier=Verifier(settings, keys, revocations.here, tokens=tokens),
             audit=audit,
             words=words,
             purposes=frozenset(load(settings.affinity).purposes),
@@ -82,6 +85,7 @@ async def open_service(
         await replays.prepare()
         await revocations.prepare()
         await sessions.prepare()
+        await tokens.prepare()
         async with Forwarder(mongo, "auth", audit, grace=1.0), revocations.here.followed():
             yield Service(
                 name="auth",

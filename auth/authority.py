@@ -15,6 +15,7 @@ from auth.clients import Client, Clients
 from auth.jwks import ClientKeys
 from auth.keys import Keys
 from auth.neighbours import Audit
+from auth.opaque_tokens import OpaqueTokens
 from auth.people.sessions import Sessions
 from auth.revocations import Revocations
 from chassis.caller import Verifier, printable
@@ -28,7 +29,7 @@ from standards.iua import JWT_BEARER
 class Authority:
     """The authorization server of one process, which is also what neighbours are handed (`near`).
 
-    A neighbour uses `verifier`, or makes its own from `keys` and `revocations.here`.
+    A neighbour uses `verifier`, or makes its own from `keys`, `revocations.here` and `tokens`.
     """
 
     settings: Settings
@@ -39,6 +40,7 @@ class Authority:
     keys: Keys
     revocations: Revocations
     sessions: Sessions
+    tokens: OpaqueTokens
     verifier: Verifier
     audit: Audit
     words: balp.Vocabulary

@@ -42,6 +42,11 @@ class Caller:
     name: str = ""
     expires: float = 0.0
     generation: int = 0  # of the client's registration, under which the token was issued
+    patient: str = ""  # id of the Patient in whose record the token was launched
+    person: str = ""  # who signed in, where somebody did; the subject of the token then
+    grant: str = ""  # the approval that the token comes of
+    session: str = ""  # the sign-in that the approval was given in
+    fhir_user: str = ""  # where the FHIR base shows who signed in
     claims: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -113,7 +113,7 @@ async def opened(
         if identify is None:
             trust = FarAuth(client, settings.auth_url, far.tokens)
             await stack.enter_async_context(trust.followed())
-            identify = Verifier(settings, trust, trust.revocations)
+            identify = Verifier(settings, trust, trust.revocations, tokens=trust)
         yield (opened_service,), Rider(settings, identify, writer, words)
 
 

@@ -136,6 +136,7 @@ TRANSACTIONS: tuple[Transaction, ...] = (
     REVOCATIONS,
 )  # fmt: skip
 
+_ENDS = ("grant", "session", "person")
 _REQUIRED = ("iss", "sub", "client_id", "jti", "scope")
 
 
@@ -227,6 +228,24 @@ def generation(claims: Mapping[str, Any], issuer: str) -> int:
     return told if isinstance(told, int) else 0
 
 
+def ends(claims: Mapping[str, Any], issuer: str) -> dict[str, str]:
+    """What an app's token hangs on: the `grant`, `session` and `person` that end it when they end. ""
+    where the token is nobody's, as a back-end system's is."""
+    return {kind: _text(claims.get(_own(issuer, kind))) for kind in _ENDS}
+
+
+def hanging_on(issuer: str, *, grant: str, session: str, person: str) -> dict[str, str]:
+    """The claims that `ends` reads. They are for the exchange's own services: `told` leaves them out."""
+    said = {"grant": grant, "session": session, "person": person}
+    return {_own(issuer, kind): said[kind] for kind in _ENDS if said[kind]}
+
+
+def told(claims: Mapping[str, Any], issuer: str) -> dict[str, Any]:
+    """The claims as others than our own services are told them (IUA 3.102)."""
+    hidden = {_own(issuer, kind) for kind in _ENDS}
+    return {name: value for name, value in claims.items() if name not in hidden}
+
+
 def scopes_supported(rows: Iterable[Transaction]) -> list[str]:
     """The scopes that reach something on these rows, for discovery: each transaction's own name, each
     resource type with its letters, and the wildcard. Our own service scope is nobody else's."""
@@ -252,7 +271,11 @@ def _by_number(literal: str) -> tuple[str, int, str]:
 
 
 def _reason(issuer: str) -> str:
-    return f"{issuer}/claims/reason"
+    return _own(issuer, "reason")
+
+
+def _own(issuer: str, name: str) -> str:
+    return f"{issuer}/claims/{name}"
 
 
 def _generation(issuer: str) -> str:

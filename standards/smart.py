@@ -236,7 +236,11 @@ def _acts(letters: str) -> str:
     words = []
     if "r" in letters or "s" in letters:
         words.append("read" if "r" in letters else "search")
-    words += [word for letter, word in (("c", "add"), ("u", "change"), ("d", "delete")) if letter in letters]
+    words += [
+        word
+        for letter, word in (("c", "add"), ("u", "change"), ("d", "delete"))
+        if letter in letters
+    ]
     told = words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
     return told[0].upper() + told[1:]
 

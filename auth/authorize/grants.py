@@ -94,7 +94,9 @@ class Grants:
     async def of(self, person: str, now: float) -> list[Grant]:
         """The live grants of a person, the latest first."""
         where = {"person": person, "ended": "", "until": {"$gt": now}}
-        return [_grant(row) for row in await self._table.many(where, sort=[("made", -1)], limit=500)]
+        return [
+            _grant(row) for row in await self._table.many(where, sort=[("made", -1)], limit=500)
+        ]
 
     async def approved(self, like: Grant, now: float) -> list[Grant]:
         """The live grants of the same person, in the same role and for the same purpose, to the same app."""

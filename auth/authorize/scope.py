@@ -79,9 +79,7 @@ def lasting(tokens: Iterable[str]) -> str:
     return "offline" if OFFLINE in held else "online" if ONLINE in held else ""
 
 
-def narrowed(
-    offered: Sequence[str], kept: Iterable[str], table: Categories
-) -> tuple[str, ...]:
+def narrowed(offered: Sequence[str], kept: Iterable[str], table: Categories) -> tuple[str, ...]:
     """What a person left of an offer. `kept` are places in it: "3" for the whole of the fourth token,
     "3.1" for its second category. Whatever else is in it counts for nothing, so that nothing can be
     added. Context scopes stay: they only say what is in view."""
@@ -105,7 +103,9 @@ def categories(token: str, table: Categories) -> tuple[tuple[str, str], ...]:
     scope = parse(token)
     if scope is None or scope.query or _is_v1(token):
         return ()
-    return tuple((f"{token}?category={code}", words) for code, words in table.get(scope.resource, ()))
+    return tuple(
+        (f"{token}?category={code}", words) for code, words in table.get(scope.resource, ())
+    )
 
 
 def _is_v1(token: str) -> bool:

@@ -85,7 +85,9 @@ def _next(
     if launch is not None and launch.purpose not in ("", session.purpose):
         if not fresh:
             return Step.SIGN_IN_AGAIN  # once, so that the user can choose the launch's purpose
-        return Refusal("access_denied", "The user is signed in for another purpose than the launch's.")
+        return Refusal(
+            "access_denied", "The user is signed in for another purpose than the launch's."
+        )
     if app.purposes and session.purpose not in app.purposes:
         return Refusal("access_denied", "This app is not for the purpose that the user works for.")
     if app.organisations and session.organisation not in app.organisations:

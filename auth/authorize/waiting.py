@@ -104,9 +104,7 @@ class Requests:
         where = {"_id": id_, "session": session.id, "answered": None}
         return bool(await self._table.update(where, {"$set": {"patient": dict(patient)}}))
 
-    async def answer(
-        self, id_: str, now: float, within: AsyncClientSession | None = None
-    ) -> None:
+    async def answer(self, id_: str, now: float, within: AsyncClientSession | None = None) -> None:
         """Answer it, once. Raises `RequestAnswered`."""
         where = {"_id": id_, "answered": None, "until": {"$gt": now}}
         if not await self._table.update(where, {"$set": {"answered": now}}, session=within):
