@@ -1,8 +1,10 @@
-"""The authorization server: tokens for backend clients, and what others need to believe them.
+"""The authorization server: sign-in, launch, tokens, and what others need to believe them.
 
 POST /auth/token         token.py          POST /auth/introspect   introspection.py
 POST /auth/revoke        revocation.py     GET  /auth/jwks         keys.py
 GET  /auth/revocations   (internal door)   discovery documents     discovery.py
+/auth/authorize[/{id}]   authorize/        POST /auth/launches     authorize/launching.py
+/auth/apps               authorize/apps.py
 """
 
 from __future__ import annotations
@@ -20,14 +22,20 @@ from affinity.pack import load
 from auth import discovery
 from auth.assertion import Replays
 from auth.authority import Authority
+from auth.authorize import approval, apps, authorize, launching
+from auth.authorize.codes import Codes
+from auth.authorize.grants import Grants
+from auth.authorize.launches import Launches
+from auth.authorize.refresh import RefreshTokens
+from auth.authorize.waiting import Requests
 from auth.clients import Clients
 from auth.endpoint import answered, error, form_route
 from auth.introspection import introspect
 from auth.jwks import ClientKeys
 from auth.keys import Keys
-from auth.neighbours import Audit
+from auth.neighbours import Audit, NoPatients, Patients
 from auth.opaque_tokens import OpaqueTokens
-from auth.pages import shelf
+from auth.pages import door, shelf
 from auth.people.sessions import Sessions
 from auth.revocation import revoke
 from auth.revocations import Revocations
@@ -38,7 +46,7 @@ from chassis.mongo import Mongo
 from chassis.outbox import Forwarder
 from chassis.settings import Settings
 from governance.permit import Denied, decide
-from standards import balp, iua
+from standards import balp, iua, smart
 from standards.outcome import Refused
 from standards.rows import Transaction
 
@@ -51,14 +59,15 @@ async def open_service(
     mongo: Mongo,
     *,
     audit: Audit,
+    patients: Patients | None = None,
     words: balp.Vocabulary = _PLAIN_CODES,
     rows: Iterable[Transaction] = (),
 ) -> AsyncIterator[Service]:
     """Open the authorization server over the `auth` database.
 
-    `audit` makes AuditEvents durable; `words` are the code systems of the affinity pack; `rows` are
-    the product's rows, from which discovery lists the scopes that reach something. The service's
-    `near` is its `Authority`.
+    `audit` makes AuditEvents durable; `patients` finds the people that an app can be opened for;
+    `words` are the code systems of the affinity pack; `rows` are the product's rows, from which discovery
+    lists the scopes that reach something. The service's `near` is its `Authority`.
     """
     async with httpx.AsyncClient(follow_redirects=False, trust_env=False) as http:
         keys, revocations = Keys.of(settings, mongo), Revocations(mongo)
@@ -78,7 +87,13 @@ async def open_service(
             verifier=Verifier(settings, keys, revocations.here, tokens=tokens),
             audit=audit,
             words=words,
-            purposes=frozenset(load(settings.affinity).purposes),
+            requests=Requests(mongo),
+            launches=Launches(mongo),
+            codes=Codes(mongo),
+            grants=Grants(mongo, revocations),
+            refresh_tokens=RefreshTokens(mongo),
+            patients=patients or NoPatients(),
+            pack=load(settings.affinity),
         )
         await keys.prepare()
         await authority.clients.prepare()
@@ -86,6 +101,11 @@ async def open_service(
         await revocations.prepare()
         await sessions.prepare()
         await tokens.prepare()
+        for store in (
+            authority.requests, authority.launches, authority.codes, authority.grants,
+            authority.refresh_tokens,
+        ):  # fmt: skip
+            await store.prepare()
         async with Forwarder(mongo, "auth", audit, grace=1.0), revocations.here.followed():
             yield Service(
                 name="auth",
@@ -97,15 +117,22 @@ async def open_service(
 
 
 def _routes(authority: Authority, rows: Iterable[Transaction]) -> tuple[BaseRoute, ...]:
-    scopes = iua.scopes_supported((*iua.TRANSACTIONS, *rows))
-    smart = discovery.smart_configuration(authority.settings, scopes)
-    server = discovery.server_metadata(authority.settings, scopes)
+    scopes = discovery.scopes(rows)
+    known = discovery.facts(authority.settings, scopes)
     return (
-        form_route(iua.GET_TOKEN, get_token, authority),
+        form_route(iua.GET_TOKEN, get_token, authority, pages=True),
         form_route(iua.INTROSPECT_TOKEN, introspect, authority),
-        form_route(iua.REVOKE_TOKEN, revoke, authority),
-        discovery.open_route(iua.DISCOVER.routes[0][1], smart),
-        discovery.open_route(iua.GET_METADATA.routes[0][1], server),
+        form_route(iua.REVOKE_TOKEN, revoke, authority, pages=True),
+        discovery.open_route(iua.DISCOVER.routes[0][1], discovery.smart_configuration(known)),
+        discovery.open_route(iua.GET_METADATA.routes[0][1], discovery.server_metadata(known)),
+        *(
+            discovery.open_route(path, discovery.openid_configuration(known))
+            for _, path in smart.OPENID.routes
+        ),
+        authorize.route(authority),
+        door(smart.APPROVE.routes[0][1], approval.carry_on, authority),
+        door(smart.APPS.routes[0][1], apps.apps, authority),
+        launching.route(authority),
         discovery.open_route(iua.GET_KEYS.routes[0][1], authority.keys.jwks, seconds=60),
         _news(authority),
         shelf.ROUTE,

@@ -15,6 +15,7 @@ from standards import (
     pixm,
     pmir,
     records,
+    smart,
     stewardship,
 )
 from standards.rows import Transaction
@@ -31,6 +32,7 @@ ROWS: tuple[Transaction, ...] = (
     *stewardship.TRANSACTIONS,
     *atna.TRANSACTIONS,
     *iua.TRANSACTIONS,
+    *smart.TRANSACTIONS,
     capability.METADATA,
     *definitions.TRANSACTIONS,
 )

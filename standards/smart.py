@@ -1,4 +1,4 @@
-"""SMART App Launch 2.2: its transactions as rows, capabilities, launch context, scopes in plain words. Pure."""
+"""SMART App Launch 2.2: its rows, capabilities, launch context, and scopes in plain words. Pure."""
 
 from __future__ import annotations
 
@@ -66,8 +66,9 @@ LAUNCH = Transaction(
     see="SMART App Launch 2.2 EHR launch; security digest 1.5",
     body="json",
     surface="internal",
-    words='{"client_id", "user", "patient"?, "encounter"?, "fhirContext"?, "intent"?, "need_patient_banner"?, '
-    '"smart_style_url"?, "tenant"?, "purpose_of_use"?, "reason"?} gives {"launch", "expires_in", "launch_url"?}.',
+    words='{"client_id", "user", "patient"?, "encounter"?, "fhirContext"?, "intent"?, '
+    '"need_patient_banner"?, "smart_style_url"?, "tenant"?, "purpose_of_use"?, "reason"?} gives '
+    '{"launch", "expires_in", "launch_url"?}.',
 )
 APPS = Transaction(
     code="apps",
@@ -99,6 +100,12 @@ OPENID = Transaction(
 )
 
 TRANSACTIONS: tuple[Transaction, ...] = (AUTHORIZE, APPROVE, LAUNCH, APPS, OPENID)
+
+SCOPES = (
+    "openid", "fhirUser", "profile", "launch", "launch/patient", "launch/encounter",
+    "offline_access", "online_access",
+)  # fmt: skip
+"""The scopes of sign-in, launch and duration (SMART 2.2 "Scopes for requesting context data")."""
 
 CONTEXT = (
     "patient", "encounter", "fhirContext", "intent", "tenant", "need_patient_banner", "smart_style_url",

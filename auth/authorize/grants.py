@@ -19,8 +19,6 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from auth.revocations import Revocations
 from chassis.mongo import Doc, Mongo
 
-_CLOSING = 86_400  # an access token that a race let through is dead for longer than it could live
-
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -114,7 +112,8 @@ class Grants:
         if not ended and await self._table.one({"_id": id_}, {"_id": 1}) is None:
             return False
         # Also the second time: the process that ended it first may have died before it said so.
-        await self._revocations.end_family(id_, datetime.now(UTC).timestamp() + _CLOSING)
+        await self._revocations.end_grant(id_)
+        await self._revocations.here.refresh()
         return bool(ended)
 
 
