@@ -48,7 +48,7 @@ def form_route(
     async def serve(request: Request) -> Response:
         origin = request.headers.get("origin", "") if pages else ""
         known = bool(origin) and await authority.clients.is_origin(origin)
-        if request.method == "OPTIONS" and pages:
+        if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
             return Response(status_code=204, headers=cors.preflight(origin) if known else {})
         answer = await _serve(request, row, story, authority, f"POST {path}")
         telemetry.REQUESTS.labels(row.code, str(answer.status_code)).inc()
