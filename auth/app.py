@@ -5,12 +5,14 @@ POST /auth/revoke        revocation.py     GET  /auth/jwks         keys.py
 GET  /auth/revocations   (internal door)   discovery documents     discovery.py
 /auth/authorize[/{id}]   authorize/        POST /auth/launches     authorize/launching.py
 /auth/apps               authorize/apps.py
+/auth/clients, /auth/invitations, /auth/register                   registration/
 """
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from math import isfinite
 
 import httpx
@@ -35,18 +37,25 @@ from auth.jwks import ClientKeys
 from auth.keys import Keys
 from auth.neighbours import Audit, NoPatients, Patients
 from auth.opaque_tokens import OpaqueTokens
-from auth.pages import door, shelf
+from auth.pages import door
+from auth.people import reception
+from auth.people.routes import people_routes
 from auth.people.sessions import Sessions
+from auth.registration.admin import Admin
+from auth.registration.agreed import Agreed
+from auth.registration.dynamic import Dynamic
+from auth.registration.invitations import Invitations
 from auth.revocation import revoke
 from auth.revocations import Revocations
 from auth.token import get_token
 from chassis.call import Service
 from chassis.caller import Verifier, challenge
+from chassis.destinations import allowed, guarded
 from chassis.mongo import Mongo
 from chassis.outbox import Forwarder
 from chassis.settings import Settings
 from governance.permit import Denied, decide
-from standards import balp, iua, smart
+from standards import balp, iua, registration, smart
 from standards.outcome import Refused
 from standards.rows import Transaction
 
@@ -69,16 +78,26 @@ async def open_service(
     `words` are the code systems of the affinity pack; `rows` are the product's rows, from which discovery
     lists the scopes that reach something. The service's `near` is its `Authority`.
     """
-    async with httpx.AsyncClient(follow_redirects=False, trust_env=False) as http:
+    places, pack = allowed(settings.keys_allow), load(settings.affinity)
+    async with AsyncExitStack() as stack:
+        context = ssl.create_default_context()
+        # Clients say where their keys are; whatever else is called, the operator has configured.
+        strange = await stack.enter_async_context(guarded(places.address, context))
+        http = await stack.enter_async_context(
+            httpx.AsyncClient(verify=context, follow_redirects=False, trust_env=False)
+        )
         keys, revocations = Keys.of(settings, mongo), Revocations(mongo)
         replays = Replays(mongo, settings.clock_skew)
         sessions = Sessions(settings, mongo, revocations)
         tokens = OpaqueTokens(mongo, settings.issuer)
+        desk = await stack.enter_async_context(
+            reception.opened(settings, mongo, http, pack, sessions, revocations)
+        )
         authority = Authority(
             settings=settings,
             mongo=mongo,
             clients=Clients(mongo),
-            client_keys=ClientKeys(http),
+            client_keys=ClientKeys(strange, places),
             replays=replays,
             keys=keys,
             revocations=revocations,
@@ -93,10 +112,21 @@ async def open_service(
             grants=Grants(mongo, revocations),
             refresh_tokens=RefreshTokens(mongo),
             patients=patients or NoPatients(),
-            pack=load(settings.affinity),
+            pack=pack,
+            reception=desk,
         )
         await keys.prepare()
         await authority.clients.prepare()
+        invitations = Invitations(mongo)
+        await invitations.prepare()
+        known = tuple(rows)
+        agreed = Agreed.of(
+            pack, (*iua.TRANSACTIONS, *smart.TRANSACTIONS, *registration.TRANSACTIONS, *known)
+        )
+        doors = (
+            Admin(authority, invitations, agreed, places),
+            Dynamic(authority, invitations, agreed, places),
+        )
         await replays.prepare()
         await revocations.prepare()
         await sessions.prepare()
@@ -106,14 +136,15 @@ async def open_service(
             authority.refresh_tokens,
         ):  # fmt: skip
             await store.prepare()
-        async with Forwarder(mongo, "auth", audit, grace=1.0), revocations.here.followed():
-            yield Service(
-                name="auth",
-                routes=(),
-                near=authority,
-                ready=mongo.ping,
-                plain=_routes(authority, rows),
-            )
+        await stack.enter_async_context(Forwarder(mongo, "auth", audit, grace=1.0))
+        await stack.enter_async_context(revocations.here.followed())
+        yield Service(
+            name="auth",
+            routes=(),
+            near=authority,
+            ready=mongo.ping,
+            plain=(*_routes(authority, known), *(r for door in doors for r in door.routes())),
+        )
 
 
 def _routes(authority: Authority, rows: Iterable[Transaction]) -> tuple[BaseRoute, ...]:
@@ -135,7 +166,7 @@ def _routes(authority: Authority, rows: Iterable[Transaction]) -> tuple[BaseRout
         launching.route(authority),
         discovery.open_route(iua.GET_KEYS.routes[0][1], authority.keys.jwks, seconds=60),
         _news(authority),
-        shelf.ROUTE,
+        *people_routes(authority),
     )
 
 

@@ -23,6 +23,7 @@ from auth.jwks import ClientKeys
 from auth.keys import Keys
 from auth.neighbours import Audit, Patients
 from auth.opaque_tokens import OpaqueTokens
+from auth.people.reception import Reception
 from auth.people.sessions import Sessions
 from auth.revocations import Revocations
 from chassis.caller import Verifier, printable
@@ -55,6 +56,7 @@ class Authority:
     refresh_tokens: RefreshTokens
     patients: Patients
     pack: Pack
+    reception: Reception
     verifier: Verifier
     audit: Audit
     words: balp.Vocabulary

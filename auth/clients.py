@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -32,6 +32,7 @@ _UNDER = (
     "jwks", "jwks_uri", "redirect_uris",
 )  # fmt: skip
 _LISTS = (
+    "post_logout_redirect_uris",
     "grants",
     "purposes",
     "organisations",
@@ -55,8 +56,11 @@ class Client:
     an `organisation` and `role`, codes of the affinity pack that every token of it carries; an app of
     people may be limited to `organisations`, the only ones that its users may act for.
 
-    `origins` are web origins beside those of the redirect URIs; `web_origins` has both. `owner` is the
-    organisation that answers for the client. `generation` counts the changes that ended tokens.
+    `post_logout_redirect_uris` are where a browser may be sent after signing out (OpenID Connect
+    RP-Initiated Logout 1.0 §3). `origins` are web origins beside those of the redirect URIs;
+    `web_origins` has both. `owner` is the organisation that answers for the client. A client that
+    registered itself did so by `invitation` and manages its record with a token of which
+    `registration_digest` is kept (RFC 7592). `generation` counts the changes that ended tokens.
     """
 
     client_id: str
@@ -73,12 +77,15 @@ class Client:
     launch_uris: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     organisations: tuple[str, ...] = ()
+    post_logout_redirect_uris: tuple[str, ...] = ()
     secret_digest: bytes = field(default=b"", repr=False)
     publisher: str = ""
     logo_uri: str = ""
     policy_uri: str = ""
     contacts: tuple[str, ...] = ()
     owner: str = ""
+    invitation: str = ""
+    registration_digest: bytes = field(default=b"", repr=False)
     created: datetime | None = None
     changed: datetime | None = None
     revoked: datetime | None = None
@@ -128,6 +135,10 @@ class ClientMoved(RuntimeError):  # noqa: N818  says what happened
     """The client was changed by someone else, ended, or is not there."""
 
 
+Seal = Callable[[AsyncClientSession, Client | None, Client], Awaitable[None]]
+"""What else belongs into the transaction: given the session, the client before and the client after."""
+
+
 class Clients:
     """The store of clients, in `auth.clients`."""
 
@@ -142,18 +153,28 @@ class Clients:
             IndexModel([("web_origins", 1)], name="web_origins", sparse=True),
         )
 
-    async def add(self, client: Client) -> None:
-        """Register a client. Raises `ClientInvalid` when the record is not usable and `ClientTaken`
-        when the id is taken, also by a revoked client."""
+    async def add(self, client: Client, seal: Seal | None = None) -> Client:
+        """Register a client, and hand it back as it is kept. Raises `ClientInvalid` when the record
+        is not usable and `ClientTaken` when the id is taken, also by a revoked client."""
         faults = rules.check(client)
         if faults:
             raise ClientInvalid(*faults)
-        now = datetime.now(UTC)
+        made = replace(client, created=client.created or _now())
+
+        async def story(session: AsyncClientSession) -> None:
+            await self._table.insert(_document(made), session)
+            if seal is not None:
+                await seal(session, None, made)
+
         try:
-            await self._table.insert(_document(replace(client, created=client.created or now)))
+            if seal is None:
+                await self._table.insert(_document(made))
+            else:
+                await self._mongo.transaction(story)
         except DuplicateKeyError:
             words = f"The client id {client.client_id} is taken; ids of revoked clients stay taken."
             raise ClientTaken(Fault("client_id", words)) from None
+        return made
 
     async def all(self) -> list[Client]:
         """Every client, revoked ones included, by id."""
@@ -169,7 +190,9 @@ class Clients:
         where = {"web_origins": origin, "revoked": None}
         return await self._table.one(where, {"_id": 1}) is not None
 
-    async def change(self, client_id: str, alter: Callable[[Client], Client]) -> Client:
+    async def change(
+        self, client_id: str, alter: Callable[[Client], Client], seal: Seal | None = None
+    ) -> Client:
         """Change a client as `alter` says, in one transaction, and end the tokens it got under the
         registration before, when what they stand on has changed. Returns the client as it is now.
 
@@ -192,29 +215,49 @@ class Clients:
             if after == before:
                 return before
             ended = any(getattr(before, name) != getattr(after, name) for name in _UNDER)
-            after = replace(after, changed=datetime.now(UTC), generation=before.generation + ended)
+            after = replace(after, changed=_now(), generation=before.generation + ended)
             if ended:
                 await self._revocations.end_before(client_id, after.generation, session)
             await self._table.replace({"_id": client_id}, _document(after), session=session)
+            if seal is not None:
+                await seal(session, before, after)
             return after
 
         await self._revocations.prepare()  # collections are not made inside a transaction
         return await self._mongo.transaction(story)
 
-    async def revoke(self, client_id: str) -> bool:
-        """End a client and all its tokens, in one transaction; False when there is none to end."""
+    async def revoke(
+        self,
+        client_id: str,
+        agree: Callable[[Client], None] | None = None,
+        seal: Seal | None = None,
+    ) -> bool:
+        """End a client and all its tokens, in one transaction; False when there is none to end.
+        What `agree` raises on seeing the client passes through, and it lives on."""
 
         async def story(session: AsyncClientSession) -> bool:
-            now = datetime.now(UTC)
-            ended = await self._table.update(
-                {"_id": client_id, "revoked": None}, {"$set": {"revoked": now}}, session=session
-            )
-            if ended:
-                await self._revocations.end_client(client_id, session)
-            return bool(ended)
+            where = {"_id": client_id, "revoked": None}
+            row = await self._table.one(where, session=session)
+            if row is None:
+                return False
+            before = _client(row)
+            if agree is not None:
+                agree(before)
+            after = replace(before, revoked=_now())
+            await self._table.update(where, {"$set": {"revoked": after.revoked}}, session=session)
+            await self._revocations.end_client(client_id, session)
+            if seal is not None:
+                await seal(session, before, after)
+            return True
 
         await self._revocations.prepare()  # collections are not made inside a transaction
         return await self._mongo.transaction(story)
+
+
+def _now() -> datetime:
+    """The time as MongoDB keeps it, in milliseconds."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 def _document(client: Client) -> Doc:

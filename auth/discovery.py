@@ -54,6 +54,7 @@ def facts(settings: Settings, scopes: Sequence[str]) -> dict[str, Any]:
         "jwks_uri": f"{issuer}/jwks",
         "authorization_endpoint": f"{issuer}/authorize",
         "token_endpoint": f"{issuer}/token",
+        "registration_endpoint": f"{issuer}/register",
         "token_endpoint_auth_methods_supported": [*confidential, "none"],
         "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],

@@ -82,12 +82,25 @@ class Settings(BaseSettings):
     second_factor_roles: str = _f(
         "", "Roles (codes, commas between) that need a second factor even where it is optional"
     )
+    trusted_proxies: str = _f(
+        "",
+        "Addresses or networks of the proxies in front, commas between: what they say of where a browser "
+        "is (X-Forwarded-For) is believed; empty: nobody is",
+    )
+    password_memory: int = _f(
+        64, "Memory that one check of a password takes, in MiB (RFC 9106: 64; never less than 19)"
+    )
     breached_passwords_url: str = _f(
         "",
         "Service that knows breached passwords by the first five hex digits of their SHA-1, e.g. "
         "https://passwords.example/range; empty: only the list that comes with the product",
     )
     clock_skew: int = _f(60, "Tolerated difference between clocks, in seconds")
+    keys_allow: str = _f(
+        "",
+        "Where clients may publish their keys (JWK Set URLs), written like --notify-allow; "
+        "empty: any https host with public addresses",
+    )
     find_limit: int = _f(1000, "Largest page of a search")
     log_level: Literal["debug", "info", "warning", "error"] = _f(
         "info", "Least severe event logged"

@@ -15,6 +15,7 @@ from standards import (
     pixm,
     pmir,
     records,
+    registration,
     smart,
     stewardship,
 )
@@ -33,6 +34,7 @@ ROWS: tuple[Transaction, ...] = (
     *atna.TRANSACTIONS,
     *iua.TRANSACTIONS,
     *smart.TRANSACTIONS,
+    *registration.TRANSACTIONS,
     capability.METADATA,
     *definitions.TRANSACTIONS,
 )

@@ -26,6 +26,7 @@ from pymongo import IndexModel
 from affinity.pack import Pack
 from chassis import search
 from chassis.call import Answer, Call, Route, Service
+from chassis.destinations import allowed
 from chassis.mongo import Mongo
 from chassis.outbox import Forwarder, Writer
 from chassis.settings import Settings
@@ -33,7 +34,7 @@ from governance.stewards import Stewards
 from pix.crossreference import CrossReference
 from pix.deliveries import Deliveries, Pace
 from pix.demographics import Demographics
-from pix.endpoints import Sender, allowed, trusting
+from pix.endpoints import Sender, trusting
 from pix.explain import Explain
 from pix.feed import Feed
 from pix.flights import Flights

@@ -26,6 +26,7 @@ from auth.forms import read_form
 from auth.pages.layout import headers, page
 from auth.people.sessions import Session, cookie_name
 from chassis import telemetry
+from chassis.address import client_address, networks
 from chassis.mongo import unavailable
 from standards.outcome import Refused
 
@@ -45,6 +46,7 @@ class Browsing:
     form: Mapping[str, str] = field(default_factory=dict)
     address: str = ""
     known: bool = True  # the browser holds `visit` already
+    ours: bool = False  # the form was sent by a page of ours, shown to this very browser
 
     def renew(self) -> None:
         """Give the browser another visit: what was begun in the old one can be finished by nobody."""
@@ -111,7 +113,11 @@ async def _serve(request: Request, story: Story, authority: Authority, *, csrf: 
     held = request.cookies.get(visit_name(secure), "")
     visit = held if 40 <= len(held) <= 64 else secrets.token_urlsafe(32)
     at = Browsing(secure, visit, token_for(visit), known=visit == held)
-    at.address = request.client.host if request.client else ""
+    at.address = client_address(
+        request.client.host if request.client else "",
+        request.headers.getlist("x-forwarded-for"),
+        networks(authority.settings.trusted_proxies),
+    )
     request.state.browsing = at
     try:
         at.session = await authority.sessions.of(request)
@@ -119,7 +125,8 @@ async def _serve(request: Request, story: Story, authority: Authority, *, csrf: 
             at.csrf = token_for(request.cookies[cookie_name(secure)])
         if request.method == "POST":
             at.form = dict(await read_form(request))
-            if csrf and not _ours(request, authority.settings.origin, at):
+            at.ours = _ours(request, authority.settings.origin, at)
+            if csrf and not at.ours:
                 return stopped(
                     request, 403, "This page is out of date",
                     "What you sent does not belong to your present sign-in. Nothing was changed. "

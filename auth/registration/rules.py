@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from auth.public_keys import LOOPBACK, check_jwks, fetchable
 from governance import scopes
-from standards import iua
+from standards import iua, registration
 
 if TYPE_CHECKING:
     from auth.clients import Client
@@ -119,7 +119,7 @@ def _addresses(client: Client) -> Iterator[Fault]:
     interactive = CODE in client.grants
     if interactive and not client.redirect_uris:
         yield Fault("redirect_uris", "A client that people sign in to needs a redirect URI.")
-    for field in ("redirect_uris", "launch_uris", "origins"):
+    for field in ("redirect_uris", "post_logout_redirect_uris", "launch_uris", "origins"):
         said: Sequence[str] = getattr(client, field)
         if said and not interactive:
             yield Fault(field, f"Without the grant {CODE} a client has no {field}.")
@@ -132,6 +132,10 @@ def _addresses(client: Client) -> Iterator[Fault]:
         fault = redirect_uri(one, client.kind)
         if fault:
             yield Fault("redirect_uris", f"The redirect URI {_shown(one)} {fault}.")
+    for one in client.post_logout_redirect_uris:
+        fault = redirect_uri(one, client.kind)
+        if fault:
+            yield Fault("post_logout_redirect_uris", f"The URI {_shown(one)} {fault}.")
     for one in client.launch_uris:
         fault = web_address(one)
         if fault:
@@ -147,21 +151,11 @@ def _scope(client: Client) -> Iterator[Fault]:
     if not tokens:
         yield Fault("scope", "The client needs a scope: the most it may ask for.")
     for token in tokens:
-        clinical = scopes.parse(token) if _SCOPE_TOKEN.fullmatch(token) else None
-        spelt = clinical or token in OF_PEOPLE or "/" not in token
-        if not spelt or not _SCOPE_TOKEN.fullmatch(token):
+        needed = grant_for(token)
+        if needed is None:
             words = "is no scope; write it like system/Patient.rs or ITI-67"
             yield Fault("scope", f"{_shown(token)} {words}.")
-            continue
-        if clinical is not None and clinical.level == "system":
-            needed = CREDENTIALS
-        elif clinical is not None or token in LAUNCHES | SIGN_IN:
-            needed = CODE
-        elif token in LASTING:
-            needed = REFRESH
-        else:
-            needed = CREDENTIALS if token == iua.INTERNAL else ""
-        if needed and needed not in client.grants:
+        elif needed and needed not in client.grants:
             yield Fault("scope", f"The scope {token} is of no use without the grant {needed}.")
 
 
@@ -177,6 +171,23 @@ def _limits(client: Client) -> Iterator[Fault]:
             Fault(field, f"{_shown(one)} is given more than once.")
             for one in _repeated(getattr(client, field))
         )
+
+
+def grant_for(token: str) -> str | None:
+    """The grant without which a scope is of no use: people's scopes need people, a system's a system.
+    "" when any will do, None when this is no scope."""
+    if not _SCOPE_TOKEN.fullmatch(token):
+        return None
+    clinical = scopes.parse(token)
+    if clinical is not None:
+        return CREDENTIALS if clinical.level == "system" else CODE
+    if token in LASTING:
+        return REFRESH
+    if token in LAUNCHES | SIGN_IN:
+        return CODE
+    if token in (iua.INTERNAL, registration.SCOPE):
+        return CREDENTIALS
+    return None if "/" in token else ""
 
 
 def redirect_uri(uri: str, kind: str) -> str:
