@@ -101,6 +101,11 @@ class Settings(BaseSettings):
         "Where clients may publish their keys (JWK Set URLs), written like --notify-allow; "
         "empty: any https host with public addresses",
     )
+    iua_401: str = _f(
+        "",
+        "Transactions that answer 401 instead of 403 when a token does not reach, as IUA wants: codes "
+        "with commas between, e.g. ITI-65,ITI-66,ITI-67,ITI-68; empty: none",
+    )
     find_limit: int = _f(1000, "Largest page of a search")
     log_level: Literal["debug", "info", "warning", "error"] = _f(
         "info", "Least severe event logged"

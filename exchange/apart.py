@@ -31,9 +31,10 @@ from chassis.mongo import Mongo
 from chassis.service import Identify, Rider
 from chassis.settings import Settings
 from chassis.trust import FarAuth
+from exchange.compartments import Compartments
 from exchange.rows import ROWS
 from exchange.together import vocabulary
-from registry.neighbours import FarPeople, FarVault
+from registry.neighbours import FarPeople, FarVault, People
 from repository.neighbours import FarRegistry
 
 SERVICES = ("pix", "registry", "repository", "auth", "audit")
@@ -74,6 +75,7 @@ async def opened(
         sink: Sink = FarSink(far.at(settings.audit_url))
         opened_service: Service
         identify: Identify | None = None
+        people: People = FarPeople(far.at(settings.pix_url))
         if service == "audit":
             opened_service = await stack.enter_async_context(
                 audit.app.open_service(settings, mongo)
@@ -97,13 +99,14 @@ async def opened(
             opened_service = await stack.enter_async_context(
                 pix.app.open_service(settings, mongo, pack, audit=writer, words=words)
             )
+            people = opened_service.near
         elif service == "registry":
             opened_service = await stack.enter_async_context(
                 registry.app.open_service(
                     settings,
                     mongo,
                     pack,
-                    people=FarPeople(far.at(settings.pix_url)),
+                    people=people,
                     vault=FarVault(far.at(settings.repository_url)),
                     audit=writer,
                 )
@@ -122,7 +125,8 @@ async def opened(
             trust = FarAuth(client, settings.auth_url, far.tokens)
             await stack.enter_async_context(trust.followed())
             identify = Verifier(settings, trust, trust.revocations, tokens=trust)
-        yield (opened_service,), Rider(settings, identify, writer, words)
+        rider = Rider(settings, identify, writer, words, Compartments(people))
+        yield (opened_service,), rider
 
 
 class _Neighbours:

@@ -24,6 +24,7 @@ from chassis.call import Service
 from chassis.mongo import Mongo
 from chassis.service import Rider
 from chassis.settings import Settings
+from exchange.compartments import Compartments
 from exchange.rows import ROWS
 from standards.balp import Vocabulary
 
@@ -83,7 +84,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Sequence[Service], R
             )
         )
         shelves.open(vault.near)
-        rider = Rider(settings, tokens.near.verifier, writer, words)
+        rider = Rider(settings, tokens.near.verifier, writer, words, Compartments(people.near))
         yield (trail, tokens, people, documents, vault), rider
 
 

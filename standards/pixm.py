@@ -35,6 +35,7 @@ ITI_83 = Transaction(
     resource="Patient",
     routes=(("GET", "/Patient/$ihe-pix"), ("POST", "/Patient/$ihe-pix")),
     scope=Needs("s", "Patient", ("ITI-83",)),
+    narrows=True,
     audit=balp.ITI_83,
     see="PIXm 2:3.83",
     body="parameters",

@@ -137,7 +137,8 @@ class Transaction:
     body while it streams; a `bundle` has those of its Binaries. `door` is the path below `/fhir` of
     another FHIR base, with a CapabilityStatement of its own (`/nrl/producer`); `routes` begin with it.
     `coded` gives the coding that the outcomes of that door carry for an error kind, instead of its XDS
-    code.
+    code. `narrows` says whether its story keeps within a permit that reaches part of a type only; None:
+    every story does, except those of operations.
     """
 
     code: str
@@ -168,3 +169,9 @@ class Transaction:
     documents: tuple[str, ...] = ()
     max_body: int = 16 * 1024 * 1024
     words: str = ""
+    narrows: bool | None = None
+
+    @property
+    def partly(self) -> bool:
+        """Whether a token will do that reaches a part of the type only."""
+        return self.interaction != "operation" if self.narrows is None else self.narrows
