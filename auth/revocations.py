@@ -13,7 +13,7 @@ from pymongo import IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from chassis.mongo import Mongo
-from chassis.trust import PERSON, Ended, Revoked
+from chassis.trust import BEFORE, PERSON, Ended, Revoked
 
 # Longer than any access token may live (IUA 3.71: one hour at most).
 _LONG = timedelta(days=1)
@@ -57,6 +57,14 @@ class Revocations:
         new ones."""
         until = datetime.now(UTC) + _LONG
         await self._end(PERSON + person, until, session, again=True)
+
+    async def end_before(
+        self, client_id: str, generation: int, session: AsyncClientSession
+    ) -> None:
+        """Refuse the tokens that this client got before this generation of its registration, as part
+        of the transaction that changes the client."""
+        key = f"{BEFORE}{generation}:{client_id}"
+        await self._end(key, datetime.now(UTC) + _LONG, session)
 
     async def since(self, moment: float) -> list[Ended]:
         """The live revocations noted at or after this moment (epoch seconds), oldest first."""

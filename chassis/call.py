@@ -41,6 +41,7 @@ class Caller:
     reason: str = ""
     name: str = ""
     expires: float = 0.0
+    generation: int = 0  # of the client's registration, under which the token was issued
     patient: str = ""  # id of the Patient in whose record the token was launched
     person: str = ""  # who signed in, where somebody did; the subject of the token then
     grant: str = ""  # the approval that the token comes of

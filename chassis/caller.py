@@ -55,9 +55,11 @@ class Revocations(Protocol):
         """Learn what is new; raises when the issuer cannot be asked."""
         ...
 
-    def revoked(self, keys: Sequence[str], issued: float) -> bool:
+    def revoked(
+        self, keys: Sequence[str], issued: float, client_id: str = "", generation: int = 0
+    ) -> bool:
         """Is anything revoked that a token issued at this moment hangs on: `jti:…`, `client:…`,
-        `grant:…`, `session:…`, `person:…`?"""
+        `grant:…`, `session:…`, `person:…`, or that generation of the client's registration?"""
         ...
 
 
@@ -110,7 +112,7 @@ class Verifier:
             _refuse("The token has expired; ask for a new one.", EXPIRED)
         if self._revocations.stale:
             await self._revocations.refresh()
-        if self._revocations.revoked(keys, issued):
+        if self._revocations.revoked(keys, issued, caller.client_id, caller.generation):
             _refuse("The token has been revoked.")
         return caller
 
@@ -191,6 +193,7 @@ def _caller(claims: Mapping[str, Any], issuer: str) -> Caller:
         grant=ends["grant"],
         session=ends["session"],
         fhir_user=fhir_user if isinstance(fhir_user, str) else "",
+        generation=iua.generation(claims, issuer),
         claims=claims,
     )
 

@@ -30,9 +30,13 @@ _UNKNOWN_KID_EVERY = 3.0
 _SECONDS = 5.0
 
 
+BEFORE = "before:"
+
+
 class Ended(NamedTuple):
-    """One revocation: `jti:…`, `client:…`, `grant:…`, `session:…` or `person:…`, when it was noted and
-    until when it matters (epoch)."""
+    """One revocation: `jti:…`, `client:…`, `grant:…`, `session:…`, `person:…`, or
+    `before:{generation}:{client}` for the tokens that a client got before its registration was changed;
+    when it was noted and until when it matters (epoch)."""
 
     id: str
     at: float
@@ -47,18 +51,26 @@ class Revoked:
     ) -> None:
         self._ask, self._stale = ask, stale
         self._live: dict[str, Ended] = {}
+        self._oldest: dict[str, int] = {}  # client to the oldest generation whose tokens are good
         self._newest = 0.0
         self._asked = float("-inf")
         self._one = asyncio.Lock()
 
-    def revoked(self, keys: Sequence[str], issued: float) -> bool:
-        """Is anything among the revoked that a token issued at this moment hangs on?
+    def revoked(
+        self, keys: Sequence[str], issued: float, client_id: str = "", generation: int = 0
+    ) -> bool:
+        """Is anything among the revoked that a token issued at this moment hangs on, or the generation
+        of the client's registration that it was issued under?
 
         A person may sign in again: `person:` ends what was issued until then. The others never come
         back.
         """
         live = self._live
-        if not live or live.keys().isdisjoint(keys):
+        if not live:
+            return False
+        if generation < self._oldest.get(client_id, 0):
+            return True
+        if live.keys().isdisjoint(keys):
             return False
         found = (live[key] for key in keys if key in live)
         return any(not e.id.startswith(PERSON) or issued <= e.at for e in found)
@@ -75,6 +87,9 @@ class Revoked:
             for row in await self._ask(max(self._newest - OVERLAP, 0.0)):
                 self._live[row.id] = row
                 self._newest = max(self._newest, row.at)
+                if row.id.startswith(BEFORE):
+                    _, generation, client = row.id.split(":", 2)
+                    self._oldest[client] = max(self._oldest.get(client, 0), int(generation))
             self._asked = started
             now = time()
             for gone in [key for key, row in self._live.items() if row.until < now]:

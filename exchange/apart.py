@@ -21,6 +21,7 @@ import pix.app
 import registry.app
 import repository.app
 from affinity.pack import load
+from auth.neighbours import FarPatients
 from chassis import onion, telemetry
 from chassis.audit import AuditWriter, FarSink, Sink
 from chassis.call import Service
@@ -84,7 +85,14 @@ async def opened(
         stack.push_async_callback(writer.close)
         if service == "auth":
             opened_service = await stack.enter_async_context(
-                auth.app.open_service(settings, mongo, audit=writer, words=words, rows=ROWS)
+                auth.app.open_service(
+                    settings,
+                    mongo,
+                    audit=writer,
+                    patients=FarPatients(far.at(settings.pix_url)),
+                    words=words,
+                    rows=ROWS,
+                )
             )
             identify = opened_service.near.verifier
         elif service == "pix":

@@ -15,6 +15,8 @@ from standards import (
     pixm,
     pmir,
     records,
+    registration,
+    smart,
     stewardship,
 )
 from standards.rows import Transaction
@@ -31,6 +33,8 @@ ROWS: tuple[Transaction, ...] = (
     *stewardship.TRANSACTIONS,
     *atna.TRANSACTIONS,
     *iua.TRANSACTIONS,
+    *smart.TRANSACTIONS,
+    *registration.TRANSACTIONS,
     capability.METADATA,
     *definitions.TRANSACTIONS,
 )

@@ -62,12 +62,16 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Sequence[Service], R
         trail = await stack.enter_async_context(audit.app.open_service(settings, mongo))
         writer = AuditWriter(trail.near)
         stack.push_async_callback(writer.close)
+        identities = Later()
         tokens = await stack.enter_async_context(
-            auth.app.open_service(settings, mongo, audit=writer, words=words, rows=ROWS)
+            auth.app.open_service(
+                settings, mongo, audit=writer, patients=identities, words=words, rows=ROWS
+            )
         )
         people = await stack.enter_async_context(
             pix.app.open_service(settings, mongo, pack, audit=writer, words=words)
         )
+        identities.open(people.near)
         shelves = Later()
         documents = await stack.enter_async_context(
             registry.app.open_service(
@@ -85,7 +89,8 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Sequence[Service], R
 
 
 class Later:
-    """A neighbour that is opened after the one who asks it: registry and repository need each other.
+    """A neighbour that is opened after the one who asks it: registry and repository need each other, and
+    the authorization server lets people choose a patient.
 
     Nothing asks before every service is open, because requests are served only then.
     """

@@ -23,10 +23,10 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from chassis import outbox, search
 from chassis.call import Answer, Call, dumps, instant
+from chassis.destinations import Allowed
 from chassis.mongo import Doc, Filter, Mongo, Table
 from governance.permit import Denied
 from pix import showing
-from pix.endpoints import Allowed
 from pix.identifiers import Domains, Identifier
 from pix.people import DATABASE
 from pix.sources import FEEDER
