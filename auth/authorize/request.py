@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from auth.authorize.scope import OFFLINE, ONLINE, negotiated, needs_patient
+from auth.authorize.scope import OFFLINE, ONLINE, needs_patient, negotiated
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9\-._~]{43,128}")
 _SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+( +[\x21\x23-\x5B\x5D-\x7E]+)*")
