@@ -67,6 +67,13 @@ class Settings(BaseSettings):
         120, "Longest time that one document may take to come from outside, in seconds"
     )
     token_seconds: int = _f(300, "Life of a backend-services access token, in seconds")
+    app_token_seconds: int = _f(
+        900, "Life of the access token of an app that a person uses, in seconds"
+    )
+    offline_days: int = _f(
+        90, "Longest time that an app may keep access when its user has signed out, in days"
+    )
+    refresh_idle_days: int = _f(30, "Access that an app does not refresh for so many days ends")
     session_idle_seconds: int = _f(1800, "A sign-in that is not used for so many seconds ends")
     session_seconds: int = _f(43_200, "Longest time that a person stays signed in, in seconds")
     second_factor: Literal["optional", "required"] = _f(
@@ -98,6 +105,11 @@ class Settings(BaseSettings):
         "",
         "Where clients may publish their keys (JWK Set URLs), written like --notify-allow; "
         "empty: any https host with public addresses",
+    )
+    iua_401: str = _f(
+        "",
+        "Transactions that answer 401 instead of 403 when a token does not reach, as IUA wants: codes "
+        "with commas between, e.g. ITI-65,ITI-66,ITI-67,ITI-68; empty: none",
     )
     find_limit: int = _f(1000, "Largest page of a search")
     log_level: Literal["debug", "info", "warning", "error"] = _f(

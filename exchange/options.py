@@ -21,6 +21,7 @@ EVERY = tuple(row.name for row in rows())
 _AT_LEAST_ONE = (
     "workers", "pool", "max_body", "max_document", "token_seconds", "find_limit", "retrieval_wait",
     "session_idle_seconds", "session_seconds",
+    "app_token_seconds", "offline_days", "refresh_idle_days",
     "retrieval_seconds", "notify_patience", "hl7v2_max_message", "hl7v2_lines", "hl7v2_parallel",
 )  # fmt: skip
 

@@ -121,7 +121,7 @@ async def open_service(
         whose = masters if call.path["id"].startswith(PREFIX) else demographics
         return await whose.read(call)
 
-    near = Neighbour(people, crossing, sources)
+    near = Neighbour(people, crossing, sources, demographics)
     door = opening.opened(
         settings, people=people, sources=sources, crossing=crossing, sights=sights, audit=audit,
         words=words,
@@ -154,6 +154,7 @@ async def open_service(
                 Route(pmir.ITI_94_SEARCH, subscriptions.search),
                 Route(pixm.WHO, near.answer_who),
                 Route(pixm.PATIENTS, near.answer_patients),
+                Route(pixm.FIND, near.answer_find),
                 Route(pixm.HAPPENED, near.answer_happened),
                 Route(pixm.SOURCE, near.answer_source),
                 Route(LIVED, near.answer_lived),
