@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from auth.authorize.scope import OFFLINE, ONLINE, negotiated, needs_patient
+from auth.authorize.scope import OFFLINE, ONLINE, needs_patient, negotiated
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9\-._~]{43,128}")
 _SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+( +[\x21\x23-\x5B\x5D-\x7E]+)*")
@@ -234,8 +234,6 @@ def _scope(given: dict[str, str], client: App, mistaken: _Told) -> tuple[str, ..
     if "launch" in tokens and "launch" not in given:
         # client-js adds `launch` to standalone requests as well: without a handle it means nothing.
         tokens = tuple(t for t in tokens if t != "launch")
-    if "refresh_token" not in client.grants:
-        tokens = tuple(t for t in tokens if t not in (OFFLINE, ONLINE))
     if not any(t not in ("launch", OFFLINE, ONLINE) for t in tokens):
         raise mistaken("invalid_scope", "Nothing of the scope can be granted to this app.")
     if "launch" in given and "launch" not in tokens:
