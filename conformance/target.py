@@ -11,6 +11,10 @@ client_id = "…"; key = "backend.jwk"; scope = "system/DocumentReference.rs"
 [sign_in]                                     how the pages are walked (conformance/visitor.py)
 fields = { username = "…", password = "…" }
 press = ["Sign in", "Continue", "Allow"]
+    [scopes]                                      what the launches ask for, when it is not the usual
+    standalone = "…"; ehr = "…"
+    granular = ["patient/DocumentReference.rs?category=…", "…"]
+    granular_with = "status=current"
 """
 
 from __future__ import annotations
@@ -76,6 +80,7 @@ class Target:
     ehr: str = EHR
     introspector: Backend | None = None
     granular: tuple[str, ...] = ()  # two or more scopes of one type, each with a query
+    granular_with: str = ""  # what a search of that type needs beside the patient, as ITI-67 does
 
     @property
     def aud(self) -> str:
@@ -130,6 +135,7 @@ def of(told: Mapping[str, Any], folder: Path) -> Target:
         standalone=str(scopes.get("standalone", STANDALONE)),
         ehr=str(scopes.get("ehr", EHR)),
         granular=tuple(map(str, scopes.get("granular", ()))),
+        granular_with=str(scopes.get("granular_with", "")),
     )
 
 

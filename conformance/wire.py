@@ -15,7 +15,15 @@ SECRETS = frozenset({
     "client_assertion", "password", "token", "launch",
 })  # fmt: skip
 _STRUCK = "…"
-_JSON_SECRET = re.compile(r'("(?:' + "|".join(sorted(SECRETS)) + r')"\s*:\s*")[^"]*(")')
+# In JSON, `code` and its like are ordinary members of resources; tokens have names of their own.
+_IN_JSON = (
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "client_secret",
+    "registration_access_token",
+)
+_JSON_SECRET = re.compile(r'("(?:' + "|".join(_IN_JSON) + r')"\s*:\s*")[^"]*(")')
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
@@ -36,7 +37,14 @@ def challenge(of: str) -> str:
 
 
 def request(
-    app: App, *, scope: str, aud: str, proof: str, state: str, launch: str = "", **changes: str
+    app: App,
+    *,
+    scope: str,
+    aud: str,
+    proof: str,
+    state: str,
+    launch: str = "",
+    changes: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
     """The parameters of an authorization request; `changes` replace or, when "", remove some."""
     said = {
@@ -49,7 +57,7 @@ def request(
         "code_challenge": challenge(proof) if proof else "",
         "code_challenge_method": "S256",
         "launch": launch,
-    } | changes
+    } | dict(changes)
     return {k: v for k, v in said.items() if v}
 
 

@@ -42,7 +42,10 @@ async def narrowed(run: Run) -> None:
     kind = scopes[0].partition("/")[2].partition(".")[0]
     whole = await launched(run, app, scope=f"launch/patient openid fhirUser patient/{kind}.rs")
     patient = whole.answer.get("patient")
-    everything = await found(run, whole, f"{kind}?patient={patient}")
+    search = f"{kind}?patient={patient}"
+    if run.target.granular_with:
+        search += f"&{run.target.granular_with}"
+    everything = await found(run, whole, search)
     expect(everything, f"the patient has no {kind} to tell apart.")
     for asked in (*((s,) for s in scopes), scopes):
         narrow = await launched(
@@ -54,8 +57,8 @@ async def narrowed(run: Run) -> None:
         wanted: set[str] = set()
         for scope in asked:
             query = scope.partition("?")[2]
-            wanted |= set(await found(run, whole, f"{kind}?patient={patient}&{query}"))
-        seen = set(await found(run, narrow, f"{kind}?patient={patient}"))
+            wanted |= set(await found(run, whole, f"{search}&{query}"))
+        seen = set(await found(run, narrow, search))
         expect(
             not seen - wanted,
             f"{' '.join(asked)} showed {len(seen - wanted)} that it does not match.",

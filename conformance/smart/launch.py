@@ -34,7 +34,13 @@ async def authorized(
         raise Skipped("nobody walks the browser's part; state [sign_in] or run by hand")
     state = str(uuid.uuid4())
     said = client.request(
-        app, scope=scope, aud=run.target.aud, proof=proof, state=state, launch=launch, **changes
+        app,
+        scope=scope,
+        aud=run.target.aud,
+        proof=proof,
+        state=state,
+        launch=launch,
+        changes=changes,
     )
     endpoint = run.known.endpoint("authorization_endpoint")
     if by_post:

@@ -53,7 +53,7 @@ def _elsewhere(change: Callable[[str], str]) -> Callable[[Run], Awaitable[None]]
         wrong = change(app.redirect_uri)
         said = client.request(
             app, scope=run.target.standalone, aud=run.target.aud, proof=client.verifier(),
-            state="a-state-of-some-length", redirect_uri=wrong,
+            state="a-state-of-some-length", changes={"redirect_uri": wrong},
         )  # fmt: skip
         url = client.address(run.known.endpoint("authorization_endpoint"), said)
         answer = await run.wire.get(url, Accept="text/html")
@@ -72,7 +72,7 @@ async def unknown_client(run: Run) -> None:
         aud=run.target.aud,
         proof=client.verifier(),
         state="s",
-        client_id="nobody",
+        changes={"client_id": "nobody"},
     )
     url = client.address(run.known.endpoint("authorization_endpoint"), said)
     answer = await run.wire.get(url, Accept="text/html")

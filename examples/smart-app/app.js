@@ -2,7 +2,7 @@
 const show = (id, text) => { document.getElementById(id).textContent = text; };
 
 async function list(client) {
-  const found = await client.request(`DocumentReference?patient=${client.patient.id}&_count=50`);
+  const found = await client.request(`DocumentReference?patient=${client.patient.id}&status=current&_count=50`);
   const rows = document.getElementById("documents");
   rows.replaceChildren();
   for (const { resource } of found.entry || []) {
