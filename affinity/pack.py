@@ -14,10 +14,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from affinity import choices as choices_
 from affinity import domains as domains_
 from affinity import retention as retention_
 from affinity import sources as sources_
 from affinity import visibility
+from affinity.choices import Choice
 from affinity.domains import Domain, Register, Tier
 from affinity.retention import RetentionClass
 from affinity.sources import Source
@@ -95,6 +97,7 @@ class Pack:
     retention: Mapping[str, RetentionClass] = field(default_factory=dict)
     hold_grounds: Mapping[str, str] = field(default_factory=dict)
     constants: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, tuple[Choice, ...]] = field(default_factory=dict)
 
     @property
     def domains(self) -> tuple[Domain, ...]:
@@ -166,6 +169,7 @@ def _load(folder: Path) -> Pack:
         retention=_retention(folder, space, types.values()),
         hold_grounds={r["code"]: r["title"] for r in _rows(folder, "hold_grounds", space)},
         constants=constants,
+        choices=_choices(folder, space, roles, purposes),
     )
 
 
@@ -216,6 +220,18 @@ def _openings(
         raise PackError(f"{fault}.") from fault
     except KeyError as fault:
         raise PackError(f"identifier_visibility.csv lacks the column {fault}.") from fault
+
+
+def _choices(
+    folder: Path, space: str, roles: Mapping[str, str], purposes: Mapping[str, str]
+) -> Mapping[str, tuple[Choice, ...]]:
+    try:
+        rows = _rows(folder, "role_purposes", space)
+        return choices_.read(rows, roles=roles, purposes=purposes)
+    except ValueError as fault:
+        raise PackError(f"{fault}.") from fault
+    except KeyError as fault:
+        raise PackError(f"role_purposes.csv lacks the column {fault}.") from fault
 
 
 def _sources(folder: Path, space: str, organisations: Mapping[str, Any]) -> tuple[Source, ...]:

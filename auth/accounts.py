@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from auth.authorize.grants import Grant
 from auth.clients import Client
 from chassis.call import Account, Caller, instant
 from standards import balp
-from standards.rows import AuditPattern
+from standards.rows import AuditPattern, Transaction
 
 JTI = "urn:ietf:params:oauth:jti:"
 
@@ -27,6 +28,7 @@ class Visit:
 
     `claimed` is the client that an assertion named before anything was proved; `jti` is the token
     that was issued, revoked or asked about; `words` say why, when the answer went against the asker.
+    `person` is who the app acts for, where the grant says so.
     """
 
     line: str
@@ -35,6 +37,7 @@ class Visit:
     now: datetime
     form: tuple[tuple[str, str], ...] = ()
     client: Client | None = None
+    person: Grant | None = None
     claimed: str = ""
     purpose: str = ""
     jti: str = ""
@@ -74,6 +77,8 @@ def events(
 def _caller(visit: Visit, issuer: str) -> Caller:
     if visit.client is None:
         return Caller()
+    if visit.person is not None:
+        return acting(visit.person, issuer)
     return Caller(
         client_id=visit.client.client_id,
         subject=visit.client.client_id,
@@ -83,6 +88,50 @@ def _caller(visit: Visit, issuer: str) -> Caller:
         purpose=visit.purpose,
         name=visit.client.name,
     )
+
+
+def acting(person: Grant, issuer: str) -> Caller:
+    """A person who acts through an app, as the audit trail names them."""
+    return Caller(
+        client_id=person.client_id,
+        subject=person.person,
+        issuer=issuer,
+        organisation=person.organisation,
+        role=person.role,
+        purpose=person.purpose,
+        reason=person.reason,
+        name=person.name,
+    )
+
+
+def deed(
+    row: Transaction,
+    who: Caller,
+    issuer: str,
+    words: balp.Vocabulary,
+    *,
+    now: datetime,
+    address: str,
+    said: str,
+    patient: str = "",
+    refused: bool = False,
+) -> dict[str, Any]:
+    """The AuditEvent of something that was decided on a page or through the API of launches: who did
+    it, what in words, and whose record it is about."""
+    if not isinstance(row.audit, AuditPattern):
+        raise TypeError(f"{row.code} is not audited")
+    method, path = row.routes[-1]
+    request = balp.Request(
+        event_id=str(uuid.uuid4()),
+        recorded=instant(now),
+        server=issuer,
+        outcome="8" if refused else "0",
+        words=said,
+        client_address=address,
+        raw=f"{method} {path}".encode(),
+    )
+    touched = Account(patients=[f"Patient/{patient}"] if patient else [])
+    return balp.event(row.audit, who, touched, request, words)
 
 
 def _about_token(first: dict[str, Any], visit: Visit) -> dict[str, Any]:

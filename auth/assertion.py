@@ -23,7 +23,8 @@ from joserfc.util import urlsafe_b64decode
 from pymongo import IndexModel
 from pymongo.errors import DuplicateKeyError
 
-from auth.clients import Client, algorithm, public_key
+from auth.clients import Client
+from auth.public_keys import algorithm, public_key
 from chassis.mongo import Mongo
 
 ALGORITHMS = ("RS384", "ES384")

@@ -1,40 +1,66 @@
-"""The registered backend clients: who they are, which keys prove it, and how far they may ask.
+"""The registered clients: who they are, what proves it, and how far they may ask.
 
-A client is never deleted and its id never given again, so that the audit trail keeps its meaning;
-revoking it ends it and, within a second, every token it holds (`auth/revocations.py`).
+A client is never deleted and its id never given again, so that the audit trail keeps its meaning.
+Ending it ends, within a second, every token it holds; changing what it may do, or what proves it,
+ends the tokens that were issued before the change (`auth/revocations.py`).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from typing import Any
-from urllib.parse import urlsplit
+from hashlib import sha256
+from typing import Any, Literal
 
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, RSAKey
-from joserfc.util import urlsafe_b64decode
+from pymongo import IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
+from auth.registration import rules
+from auth.registration.rules import Fault
 from auth.revocations import Revocations
 from chassis.mongo import Doc, Mongo
-from governance import scopes
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
-_SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")
-_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+Kind = Literal["public", "symmetric", "asymmetric"]
+_NO_SECRET = bytes(32)
+# What a token was issued under: a change of one of these ends the tokens from before it.
+_UNDER = (
+    "kind", "grants", "scope", "organisation", "role", "purposes", "organisations", "secret_digest",
+    "jwks", "jwks_uri", "redirect_uris",
+)  # fmt: skip
+_LISTS = (
+    "post_logout_redirect_uris",
+    "grants",
+    "purposes",
+    "organisations",
+    "redirect_uris",
+    "launch_uris",
+    "origins",
+    "contacts",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One registered client. `jwks` holds its public keys, or `jwks_uri` says where they are published.
+    """One registered client (SMART App Launch 2.2 registration; RFC 7591 §2).
+
+    `kind` says what proves it: nothing (public), a secret of which only `secret_digest` is kept
+    (symmetric), or a key (asymmetric): `jwks` holds its public keys, or `jwks_uri` says where they are
+    published. `grants` are RFC 6749's names.
 
     `scope` is the ceiling of what it may ask for, blanks between the tokens; `purposes` (when any)
-    are the only purposes of use it may state; `organisation` and `role` are codes of the affinity
-    pack that every token of the client carries.
+    are the only purposes of use it may state. A client that acts for itself (`client_credentials`) has
+    an `organisation` and `role`, codes of the affinity pack that every token of it carries; an app of
+    people may be limited to `organisations`, the only ones that its users may act for.
+
+    `post_logout_redirect_uris` are where a browser may be sent after signing out (OpenID Connect
+    RP-Initiated Logout 1.0 §3). `origins` are web origins beside those of the redirect URIs;
+    `web_origins` has both. `owner` is the organisation that answers for the client. A client that
+    registered itself did so by `invitation` and manages its record with a token of which
+    `registration_digest` is kept (RFC 7592). `generation` counts the changes that ended tokens.
     """
 
     client_id: str
@@ -45,16 +71,72 @@ class Client:
     organisation: str = ""
     role: str = ""
     purposes: tuple[str, ...] = ()
+    kind: Kind = "asymmetric"
+    grants: tuple[str, ...] = (rules.CREDENTIALS,)
+    redirect_uris: tuple[str, ...] = ()
+    launch_uris: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    organisations: tuple[str, ...] = ()
+    post_logout_redirect_uris: tuple[str, ...] = ()
+    secret_digest: bytes = field(default=b"", repr=False)
+    publisher: str = ""
+    logo_uri: str = ""
+    policy_uri: str = ""
+    contacts: tuple[str, ...] = ()
+    owner: str = ""
+    invitation: str = ""
+    registration_digest: bytes = field(default=b"", repr=False)
     created: datetime | None = None
+    changed: datetime | None = None
     revoked: datetime | None = None
+    generation: int = 0
+
+    @property
+    def web_origins(self) -> frozenset[str]:
+        """The origins whose pages may call us as this client: its own and those of its redirect URIs."""
+        derived = (rules.origin_of(uri) for uri in self.redirect_uris)
+        return frozenset(o for o in (*self.origins, *derived) if o)
+
+    def allows(self, grant: str) -> bool:
+        """May the client use this grant?"""
+        return grant in self.grants
+
+    def proves(self, secret: str) -> bool:
+        """Is this the client's secret? Takes as long for a wrong one, and for a client without one."""
+        return same_secret(self.secret_digest, secret)
+
+
+def same_secret(digest: bytes, secret: str) -> bool:
+    """Does the secret have this digest? In constant time; never for an empty digest."""
+    shown = sha256(secret.encode("utf-8", "surrogatepass")).digest()
+    return hmac.compare_digest(digest or _NO_SECRET, shown) and bool(digest)
+
+
+def new_secret() -> tuple[str, bytes]:
+    """A new secret (256 random bits in characters that need no encoding) and the digest to keep."""
+    made = secrets.token_urlsafe(32)
+    return made, sha256(made.encode()).digest()
 
 
 class ClientInvalid(ValueError):  # noqa: N818  named for what is wrong with the registration
-    """The registration cannot be accepted; the text says why, in words for its operator."""
+    """The registration cannot be accepted; the text says why, in words for its operator, and
+    `faults` has each fault with its field."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__(" ".join(fault.words for fault in faults))
+        self.faults = faults
 
 
 class ClientTaken(ClientInvalid):
     """The client id is or was in use."""
+
+
+class ClientMoved(RuntimeError):  # noqa: N818  says what happened
+    """The client was changed by someone else, ended, or is not there."""
+
+
+Seal = Callable[[AsyncClientSession, Client | None, Client], Awaitable[None]]
+"""What else belongs into the transaction: given the session, the client before and the client after."""
 
 
 class Clients:
@@ -65,19 +147,34 @@ class Clients:
         self._table = mongo.table("auth", "clients")
         self._revocations = Revocations(mongo)
 
-    async def add(self, client: Client) -> None:
-        """Register a client. Raises `ClientInvalid` when the record is not usable and `ClientTaken`
-        when the id is taken, also by a revoked client."""
-        faults = check(client)
+    async def prepare(self) -> None:
+        """Make the index that finds clients by the origin of their pages; kept when it exists."""
+        await self._table.ensure(
+            IndexModel([("web_origins", 1)], name="web_origins", sparse=True),
+        )
+
+    async def add(self, client: Client, seal: Seal | None = None) -> Client:
+        """Register a client, and hand it back as it is kept. Raises `ClientInvalid` when the record
+        is not usable and `ClientTaken` when the id is taken, also by a revoked client."""
+        faults = rules.check(client)
         if faults:
-            raise ClientInvalid(" ".join(faults))
-        made = replace(client, created=client.created or datetime.now(UTC))
+            raise ClientInvalid(*faults)
+        made = replace(client, created=client.created or _now())
+
+        async def story(session: AsyncClientSession) -> None:
+            await self._table.insert(_document(made), session)
+            if seal is not None:
+                await seal(session, None, made)
+
         try:
-            await self._table.insert(_document(made))
+            if seal is None:
+                await self._table.insert(_document(made))
+            else:
+                await self._mongo.transaction(story)
         except DuplicateKeyError:
-            raise ClientTaken(
-                f"The client id {client.client_id} is taken; ids of revoked clients stay taken."
-            ) from None
+            words = f"The client id {client.client_id} is taken; ids of revoked clients stay taken."
+            raise ClientTaken(Fault("client_id", words)) from None
+        return made
 
     async def all(self) -> list[Client]:
         """Every client, revoked ones included, by id."""
@@ -88,132 +185,90 @@ class Clients:
         row = await self._table.one({"_id": client_id})
         return _client(row) if row else None
 
-    async def revoke(self, client_id: str) -> bool:
-        """End a client and all its tokens, in one transaction; False when there is none to end."""
+    async def is_origin(self, origin: str) -> bool:
+        """Is this the web origin of any client that is not revoked? (A preflight names no client.)"""
+        where = {"web_origins": origin, "revoked": None}
+        return await self._table.one(where, {"_id": 1}) is not None
+
+    async def change(
+        self, client_id: str, alter: Callable[[Client], Client], seal: Seal | None = None
+    ) -> Client:
+        """Change a client as `alter` says, in one transaction, and end the tokens it got under the
+        registration before, when what they stand on has changed. Returns the client as it is now.
+
+        `alter` may be asked more than once; what it raises passes through. Raises `ClientInvalid`,
+        and `ClientMoved` when there is no such client or it is revoked.
+        """
+
+        async def story(session: AsyncClientSession) -> Client:
+            row = await self._table.one({"_id": client_id, "revoked": None}, session=session)
+            if row is None:
+                raise ClientMoved(f"There is no client {client_id} that could be changed.")
+            before = _client(row)
+            after = replace(
+                alter(before), client_id=client_id, created=before.created, revoked=None,
+                generation=before.generation, changed=before.changed,
+            )  # fmt: skip
+            faults = rules.check(after)
+            if faults:
+                raise ClientInvalid(*faults)
+            if after == before:
+                return before
+            ended = any(getattr(before, name) != getattr(after, name) for name in _UNDER)
+            after = replace(after, changed=_now(), generation=before.generation + ended)
+            if ended:
+                await self._revocations.end_before(client_id, after.generation, session)
+            await self._table.replace({"_id": client_id}, _document(after), session=session)
+            if seal is not None:
+                await seal(session, before, after)
+            return after
+
+        await self._revocations.prepare()  # collections are not made inside a transaction
+        return await self._mongo.transaction(story)
+
+    async def revoke(
+        self,
+        client_id: str,
+        agree: Callable[[Client], None] | None = None,
+        seal: Seal | None = None,
+    ) -> bool:
+        """End a client and all its tokens, in one transaction; False when there is none to end.
+        What `agree` raises on seeing the client passes through, and it lives on."""
 
         async def story(session: AsyncClientSession) -> bool:
-            now = datetime.now(UTC)
-            ended = await self._table.update(
-                {"_id": client_id, "revoked": None}, {"$set": {"revoked": now}}, session=session
-            )
-            if ended:
-                await self._revocations.end_client(client_id, session)
-            return bool(ended)
+            where = {"_id": client_id, "revoked": None}
+            row = await self._table.one(where, session=session)
+            if row is None:
+                return False
+            before = _client(row)
+            if agree is not None:
+                agree(before)
+            after = replace(before, revoked=_now())
+            await self._table.update(where, {"$set": {"revoked": after.revoked}}, session=session)
+            await self._revocations.end_client(client_id, session)
+            if seal is not None:
+                await seal(session, before, after)
+            return True
 
         await self._revocations.prepare()  # collections are not made inside a transaction
         return await self._mongo.transaction(story)
 
 
-def check(client: Client) -> list[str]:
-    """Everything that is wrong with a registration, each in a sentence. Pure."""
-    faults: list[str] = []
-    if not _ID.fullmatch(client.client_id):
-        # Characters that need no encoding anywhere, because clients differ in how they encode ids.
-        faults.append(
-            "A client id is 1 to 128 letters, digits, dots, dashes, underscores or tildes."
-        )
-    if bool(client.jwks) == bool(client.jwks_uri):
-        faults.append("Give the client's public keys either as a JWK Set or as the URL of one.")
-    if client.jwks:
-        faults += check_jwks(client.jwks)
-    if client.jwks_uri and not fetchable(client.jwks_uri):
-        faults.append("The JWK Set's URL must be https (http only for this machine).")
-    tokens = client.scope.split()
-    if not tokens:
-        faults.append("The client needs a scope: the most it may ask for.")
-    for token in tokens:
-        if not _SCOPE_TOKEN.fullmatch(token) or ("/" in token and scopes.parse(token) is None):
-            faults.append(f"{token!r} is no scope; write it like system/Patient.rs or ITI-67.")
-    return faults
-
-
-def check_jwks(jwks: Mapping[str, Any]) -> list[str]:
-    """Everything that is wrong with a client's JWK Set (SMART "client-confidential-asymmetric"). Pure."""
-    keys = jwks.get("keys")
-    if not isinstance(keys, Sequence) or isinstance(keys, str) or not keys:
-        return ["The JWK Set has no keys."]
-    faults: list[str] = []
-    usable = 0
-    for place, jwk in enumerate(keys, 1):
-        if not isinstance(jwk, Mapping):
-            faults.append(f"Key {place} of the JWK Set is no JSON object.")
-        elif _PRIVATE & jwk.keys():
-            faults.append(f"Key {place} of the JWK Set is private; send the public part only.")
-        elif not isinstance(jwk.get("kid"), str) or not jwk["kid"]:
-            faults.append(f"Key {place} of the JWK Set has no kid.")
-        elif algorithm(jwk) and public_key(jwk) is not None:
-            usable += 1
-    if not usable and not faults:
-        faults.append(
-            "The JWK Set has no RSA key of 2048 bits or more and no P-384 key to sign with."
-        )
-    return faults
-
-
-def algorithm(jwk: Mapping[str, Any]) -> str:
-    """The assertion algorithm a key serves: RS384, ES384, or "" for neither."""
-    fits = {"RSA": "RS384", "EC": "ES384"}.get(str(jwk.get("kty")), "")
-    if fits == "ES384" and jwk.get("crv") != "P-384":
-        return ""
-    return fits if jwk.get("use", "sig") == "sig" and jwk.get("alg", fits) == fits else ""
-
-
-def public_key(jwk: Mapping[str, Any]) -> RSAKey | ECKey | None:
-    """The key a public JWK spells, or None when it spells none that may sign an assertion."""
-    try:
-        if jwk.get("kty") == "EC":
-            return ECKey.import_key({n: jwk[n] for n in ("kty", "crv", "x", "y")})
-        # Above 8,192 bits a key only serves to keep this server busy.
-        if not 2048 <= _bits(jwk["n"]) <= 8192 or _bits(jwk["e"]) > 32:
-            return None
-        return RSAKey.import_key({n: jwk[n] for n in ("kty", "n", "e")})
-    except (JoseError, KeyError, TypeError, ValueError, AttributeError):
-        return None
-
-
-def _bits(number: str) -> int:
-    return int.from_bytes(urlsafe_b64decode(number.encode("ascii"))).bit_length()
-
-
-def fetchable(url: str) -> bool:
-    """May this server ever fetch a JWK Set from here? https, or http on the machine itself."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        return False
-    if not host or parts.username or parts.password or parts.fragment:
-        return False
-    return parts.scheme == "https" or (
-        parts.scheme == "http" and host in ("localhost", "127.0.0.1", "::1")
-    )
+def _now() -> datetime:
+    """The time as MongoDB keeps it, in milliseconds."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 def _document(client: Client) -> Doc:
-    return {
-        "_id": client.client_id,
-        "name": client.name,
-        "jwks": dict(client.jwks) if client.jwks else None,
-        "jwks_uri": client.jwks_uri,
-        "scope": client.scope,
-        "organisation": client.organisation,
-        "role": client.role,
-        "purposes": list(client.purposes),
-        "created": client.created,
-        "revoked": client.revoked,
-    }
+    made: Doc = {f.name: getattr(client, f.name) for f in fields(client) if f.name != "client_id"}
+    made |= {name: list(made[name]) for name in _LISTS}
+    made["jwks"] = dict(client.jwks) if client.jwks else None
+    return {"_id": client.client_id, **made, "web_origins": sorted(client.web_origins)}
 
 
 def _client(row: Doc) -> Client:
-    return Client(
-        client_id=row["_id"],
-        name=row["name"],
-        jwks=row["jwks"],
-        jwks_uri=row["jwks_uri"],
-        scope=row["scope"],
-        organisation=row["organisation"],
-        role=row["role"],
-        purposes=tuple(row["purposes"]),
-        created=row["created"],
-        revoked=row["revoked"],
-    )
+    # Rows of earlier releases lack the fields that came with sign-in; the defaults are what they were.
+    known = {f.name for f in fields(Client)} & row.keys()
+    made: dict[str, Any] = {n: tuple(row[n]) if n in _LISTS else row[n] for n in known}
+    return Client(client_id=row["_id"], **made)

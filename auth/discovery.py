@@ -1,13 +1,12 @@
-"""The documents that say where and how to ask for a token (SMART 2.2, RFC 8414 / ITI-103, RFC 7517).
+"""The documents that say where and how to ask for a token (SMART 2.2, OpenID Connect Discovery, RFC 8414 /
+ITI-103, RFC 7517).
 
-All are made from one `facts`, so that they cannot disagree, and none says more than works: there is no
-`authorization_code` until people can sign in, although the Inferno test kit fails a server that only
-has backend services for leaving it out, and IUA wants both grants (docs/decisions/0006-access-tokens.md).
+All are made from one `facts`, so that they cannot disagree, and none says more than works.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -17,11 +16,14 @@ from starlette.routing import Route
 
 from auth.assertion import ALGORITHMS
 from chassis.settings import Settings
+from standards import iua, smart
+from standards.rows import Transaction
 
 ANY_ORIGIN = {
     "Access-Control-Allow-Origin": "*",
     "X-Content-Type-Options": "nosniff",
 }
+_CLAIMS = ("iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "fhirUser")
 _PREFLIGHT = {
     **ANY_ORIGIN,
     "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
@@ -30,40 +32,70 @@ _PREFLIGHT = {
 }
 
 
+def scopes(rows: Iterable[Transaction]) -> list[str]:
+    """Every scope that reaches something: those of sign-in and launch, then for each of the rows what a
+    system, a user or an app with one patient in view may be given."""
+    made = iua.scopes_supported((*iua.TRANSACTIONS, *smart.TRANSACTIONS, *rows))
+    levels = [
+        token.replace("system/", f"{level}/", 1)
+        for level in ("patient", "user")
+        for token in made
+        if token.startswith("system/")
+    ]
+    return [*smart.SCOPES, *levels, *made]
+
+
 def facts(settings: Settings, scopes: Sequence[str]) -> dict[str, Any]:
     """What every discovery document says. PURE."""
     issuer = settings.issuer
+    confidential = ["client_secret_basic", "private_key_jwt"]
     return {
         "issuer": issuer,
         "jwks_uri": f"{issuer}/jwks",
+        "authorization_endpoint": f"{issuer}/authorize",
         "token_endpoint": f"{issuer}/token",
-        "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "registration_endpoint": f"{issuer}/register",
+        "token_endpoint_auth_methods_supported": [*confidential, "none"],
         "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
-        "grant_types_supported": ["client_credentials"],
+        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
         "scopes_supported": list(scopes),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "authorization_response_iss_parameter_supported": True,
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,
+        "management_endpoint": f"{issuer}/apps",
         "introspection_endpoint": f"{issuer}/introspect",
-        "introspection_endpoint_auth_methods_supported": ["private_key_jwt", "Bearer"],
+        "introspection_endpoint_auth_methods_supported": [*confidential, "Bearer"],
         "introspection_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
         "revocation_endpoint": f"{issuer}/revoke",
-        "revocation_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "revocation_endpoint_auth_methods_supported": [*confidential, "none"],
         "revocation_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
-        # SMART requires the member; it binds the code grant from the day there is one.
         "code_challenge_methods_supported": ["S256"],
     }
 
 
-def smart_configuration(settings: Settings, scopes: Sequence[str]) -> dict[str, Any]:
-    """SMART's document. `issuer` is left out: SMART ties it to OpenID Connect sign-in. PURE."""
-    said = facts(settings, scopes)
-    del said["issuer"]
-    return said | {
-        "capabilities": ["client-confidential-asymmetric", "permission-v1", "permission-v2"]
+def smart_configuration(known: Mapping[str, Any]) -> dict[str, Any]:
+    """SMART's document (SMART App Launch 2.2 conformance, digest 1.2). PURE."""
+    return {**known, "capabilities": list(smart.CAPABILITIES)}
+
+
+def openid_configuration(known: Mapping[str, Any]) -> dict[str, Any]:
+    """OpenID Connect Discovery 1.0 §3. PURE."""
+    return {
+        **known,
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "claim_types_supported": ["normal"],
+        "claims_supported": list(_CLAIMS),
+        "claims_parameter_supported": False,
     }
 
 
-def server_metadata(settings: Settings, scopes: Sequence[str]) -> dict[str, Any]:
-    """RFC 8414's document with IHE's own member `access_token_format`. PURE."""
-    return facts(settings, scopes) | {"access_token_format": ["ihe-jwt"]}
+def server_metadata(known: Mapping[str, Any]) -> dict[str, Any]:
+    """RFC 8414's document with IHE's own member `access_token_format` (ITI-103). PURE."""
+    return {**known, "access_token_format": ["ihe-jwt"]}
 
 
 def open_route(

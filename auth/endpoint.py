@@ -21,7 +21,7 @@ from auth import accounts
 from auth.accounts import Visit
 from auth.authority import Authority
 from auth.forms import read_form
-from chassis import outbox, telemetry
+from chassis import cors, outbox, telemetry
 from chassis.caller import REALM, printable
 from chassis.mongo import unavailable
 from standards import iua
@@ -38,13 +38,22 @@ NEVER_STORED = {
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-def form_route(row: Transaction, story: Story, authority: Authority) -> Route:
-    """The Starlette route that serves a row's form endpoint with this story."""
+def form_route(
+    row: Transaction, story: Story, authority: Authority, *, pages: bool = False
+) -> Route:
+    """The Starlette route that serves a row's form endpoint with this story. With `pages`, the pages of
+    registered browser clients may call it and read its answers, refusals included (digest 1.16)."""
     (_, path) = row.routes[0]
 
     async def serve(request: Request) -> Response:
+        origin = request.headers.get("origin", "") if pages else ""
+        known = bool(origin) and await authority.clients.is_origin(origin)
+        if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
+            return Response(status_code=204, headers=cors.preflight(origin) if known else {})
         answer = await _serve(request, row, story, authority, f"POST {path}")
         telemetry.REQUESTS.labels(row.code, str(answer.status_code)).inc()
+        if pages:
+            answer.headers.update(cors.shared(origin) if known else {"Vary": "Origin"})
         return answer
 
     return Route(path, serve, methods=_METHODS, include_in_schema=False)

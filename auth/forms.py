@@ -18,6 +18,12 @@ _PARAMETERS = 64
 
 async def read_form(request: Request) -> tuple[tuple[str, str], ...]:
     """The parameters in order, empty ones left out. Raises `InvalidRequestError`."""
+    return parse_form(await read_body(request))
+
+
+async def read_body(request: Request) -> bytes:
+    """The form as it was sent. Raises `InvalidRequestError` for what is none, or has parameters in the
+    URL as well."""
     kind, _, rest = request.headers.get("content-type", "").partition(";")
     charset = rest.strip().lower().removeprefix("charset=").strip('"')
     if kind.strip().lower() != FORM or charset not in ("", "utf-8"):
@@ -34,7 +40,7 @@ async def read_form(request: Request) -> tuple[tuple[str, str], ...]:
                 raise InvalidRequestError("The body is too large.")
     except ClientDisconnect:
         raise InvalidRequestError("The body ended early.") from None
-    return parse_form(bytes(body))
+    return bytes(body)
 
 
 def parse_form(body: bytes) -> tuple[tuple[str, str], ...]:

@@ -7,6 +7,7 @@ answer for a token that does not exist, so that the answer gives nothing away (R
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from authlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestError
@@ -23,7 +24,7 @@ INACTIVE: dict[str, Any] = {"active": False}
 async def introspect(visit: Visit, authority: Authority) -> dict[str, Any]:
     """The introspection response. Raises `OAuth2Error` or `Refused` only when the asker itself is
     refused; every token that is not active here is just not active."""
-    own, any_ = await _asker(visit, authority)
+    own, scope = await _asker(visit, authority)
     token = visit.value("token")
     if not token:
         raise InvalidRequestError("token is missing.")
@@ -37,28 +38,31 @@ async def introspect(visit: Visit, authority: Authority) -> dict[str, Any]:
     # A token past its time is not active, whatever is tolerated between clocks elsewhere.
     if caller.expires <= authority.clock():
         return INACTIVE
-    if caller.client_id != own and not any_:
+    if caller.client_id != own and not _may(scope):
         visit.refused = visit.worth_telling = True
         visit.words = (
             f"The asker has no scope {iua.INTROSPECT} to learn about another client's token."
         )
         return INACTIVE
-    return {"active": True, "token_type": "Bearer", **caller.claims}
+    claims: Mapping[str, Any] = caller.claims
+    if iua.INTERNAL not in scope.split():
+        claims = iua.told(claims, authority.settings.issuer)
+    return {"active": True, "token_type": "Bearer", **claims}
 
 
-async def _asker(visit: Visit, authority: Authority) -> tuple[str, bool]:
-    """The asking client's id, and whether it may ask about everybody's tokens."""
+async def _asker(visit: Visit, authority: Authority) -> tuple[str, str]:
+    """The asking client's id, and its scope, which says whether it may ask about everybody's tokens."""
     kind, _, bearer = visit.authorization.partition(" ")
     if kind.lower() != "bearer":
         client = await authenticate(visit, authority)
-        return client.client_id, _may(client.scope)
+        return client.client_id, client.scope
     if visit.value("client_assertion") or visit.value("client_secret"):
         raise InvalidRequestError("More than one way of client authentication is used.")
     caller = await authority.verifier.caller(bearer.strip())
     visit.client = await authority.clients.get(caller.client_id)
     if visit.client is None:
         raise InvalidClientError(description="The client is not registered here.", status_code=401)
-    return caller.client_id, _may(caller.scope)
+    return caller.client_id, caller.scope
 
 
 def _may(scope: str) -> bool:

@@ -71,8 +71,10 @@ class Keys:
         """The keys as the settings protect them. Makes the master key file when mongod is embedded."""
         file = settings.data / "keys" / "master.key"
         embedded = not settings.mongodb.get_secret_value()
-        # Longer than the last token of a key lives, and than another process may keep signing with it.
-        keep = timedelta(seconds=settings.token_seconds + settings.clock_skew + 60)
+        # Longer than the last token or id_token of a key lives, and than another process may keep signing
+        # with it.
+        longest = max(settings.token_seconds, settings.app_token_seconds)
+        keep = timedelta(seconds=longest + settings.clock_skew + 60)
         return cls(mongo, keep=keep, master=master_key(file, make=embedded))
 
     async def prepare(self) -> None:

@@ -1,4 +1,5 @@
-"""What was revoked: single tokens by `jti`, and clients with everything they hold.
+"""What was revoked: single tokens by `jti`, and all that hangs on a client, a grant, a session or a
+person.
 
 Every process keeps the live ones in memory (`chassis.trust.Revoked`), so that a token check costs two
 set look-ups. A row lives as long as a token it could refuse.
@@ -12,11 +13,10 @@ from pymongo import IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from chassis.mongo import Mongo
-from chassis.trust import Ended, Revoked
+from chassis.trust import BEFORE, PERSON, Ended, Revoked
 
-_CLIENT_ROW = timedelta(
-    days=1
-)  # longer than any access token may live (IUA 3.71: one hour at most)
+# Longer than any access token may live (IUA 3.71: one hour at most).
+_LONG = timedelta(days=1)
 
 
 class Revocations:
@@ -42,7 +42,29 @@ class Revocations:
 
     async def end_client(self, client_id: str, session: AsyncClientSession) -> None:
         """Refuse every token of this client, as part of the transaction that ends the client."""
-        await self._end("client:" + client_id, datetime.now(UTC) + _CLIENT_ROW, session)
+        await self._end("client:" + client_id, datetime.now(UTC) + _LONG, session)
+
+    async def end_grant(self, grant: str, session: AsyncClientSession | None = None) -> None:
+        """Refuse every token that comes of this approval."""
+        await self._end("grant:" + grant, datetime.now(UTC) + _LONG, session)
+
+    async def end_session(self, sign_in: str, session: AsyncClientSession | None = None) -> None:
+        """Refuse every token that hangs on this sign-in."""
+        await self._end("session:" + sign_in, datetime.now(UTC) + _LONG, session)
+
+    async def end_person(self, person: str, session: AsyncClientSession | None = None) -> None:
+        """Refuse every token that this person has been given until now; one who may sign in again gets
+        new ones."""
+        until = datetime.now(UTC) + _LONG
+        await self._end(PERSON + person, until, session, again=True)
+
+    async def end_before(
+        self, client_id: str, generation: int, session: AsyncClientSession
+    ) -> None:
+        """Refuse the tokens that this client got before this generation of its registration, as part
+        of the transaction that changes the client."""
+        key = f"{BEFORE}{generation}:{client_id}"
+        await self._end(key, datetime.now(UTC) + _LONG, session)
 
     async def since(self, moment: float) -> list[Ended]:
         """The live revocations noted at or after this moment (epoch seconds), oldest first."""
@@ -50,7 +72,10 @@ class Revocations:
         rows = await self._table.many({"at": {"$gte": after}}, sort=[("at", 1)])
         return [Ended(r["_id"], r["at"].timestamp(), r["until"].timestamp()) for r in rows]
 
-    async def _end(self, key: str, until: datetime, session: AsyncClientSession | None) -> None:
+    async def _end(
+        self, key: str, until: datetime, session: AsyncClientSession | None, *, again: bool = False
+    ) -> None:
         # A pipeline, so that `at` is the database's clock and not one of many processes'.
-        change = [{"$set": {"at": {"$ifNull": ["$at", "$$NOW"]}, "until": until}}]
+        at = "$$NOW" if again else {"$ifNull": ["$at", "$$NOW"]}
+        change = [{"$set": {"at": at, "until": until}}]
         await self._table.update({"_id": key}, change, upsert=True, session=session)

@@ -1,4 +1,5 @@
-"""ITI-71: an access token for a backend client (SMART Backend Services, IUA client credentials)."""
+"""ITI-71: an access token. Backend clients get theirs here (SMART Backend Services, IUA client
+credentials); apps, for a code or a refresh token, in `auth/bridge.py`."""
 
 from __future__ import annotations
 
@@ -10,12 +11,15 @@ from typing import Any
 
 from authlib.oauth2.base import OAuth2Error
 from authlib.oauth2.rfc6749.errors import (
+    InvalidGrantError,
     InvalidRequestError,
     InvalidScopeError,
+    UnauthorizedClientError,
     UnsupportedGrantTypeError,
 )
 from joserfc import jws
 
+from auth import bridge
 from auth.accounts import Visit
 from auth.authority import Authority, authenticate
 from auth.clients import Client
@@ -37,8 +41,16 @@ class InvalidTargetError(OAuth2Error):
 
 async def get_token(visit: Visit, authority: Authority) -> dict[str, Any]:
     """The token response. Raises `OAuth2Error` for every refusal of RFC 6749 §5.2."""
-    check_grant(visit.value("grant_type"))
+    grant = visit.value("grant_type")
+    check_grant(grant)
+    if grant in bridge.GRANTS:
+        await name_the_client(visit, authority)
+        client = await authenticate(visit, authority, public=True)
+        check_allowed(grant, client)
+        check_request(visit, authority.settings.fhir_base)
+        return await bridge.exchange(visit, client, authority)
     client = await authenticate(visit, authority)
+    check_allowed(grant, client)
     check_request(visit, authority.settings.fhir_base)
     scope = granted(visit.value("scope"), client.scope)
     purpose = agreed(visit.value("purpose_of_use"), authority.purposes)
@@ -57,6 +69,7 @@ async def get_token(visit: Visit, authority: Authority) -> dict[str, Any]:
         now=int(authority.clock()),
         seconds=seconds,
         words=authority.words,
+        generation=client.generation,
     )
     return {
         "access_token": signed(claims, signing),
@@ -66,14 +79,33 @@ async def get_token(visit: Visit, authority: Authority) -> dict[str, Any]:
     }
 
 
+async def name_the_client(visit: Visit, authority: Authority) -> None:
+    """SMART's JavaScript client refreshes without saying who it is: a refresh token names its client,
+    which is enough for one that has no proof to give (security digest 8.1)."""
+    silent = not visit.authorization and not visit.value("client_assertion")
+    if visit.value("grant_type") == "refresh_token" and silent and not visit.value("client_id"):
+        held = await authority.refresh_tokens.get(visit.value("refresh_token"))
+        if held is None:
+            raise InvalidGrantError("The refresh token is not one of this server.")
+        visit.form = (*visit.form, ("client_id", held.client_id))
+
+
 def check_grant(grant: str) -> None:
-    """Only client credentials, until people can sign in. PURE."""
+    """The three grants there are. PURE."""
     if not grant:
         raise InvalidRequestError("grant_type is missing.")
-    if grant != "client_credentials":
+    if grant not in (*bridge.GRANTS, "client_credentials"):
         error = UnsupportedGrantTypeError("")
-        error.description = "This server takes grant_type client_credentials."
+        error.description = (
+            "This server takes authorization_code, refresh_token and client_credentials."
+        )
         raise error
+
+
+def check_allowed(grant: str, client: Client) -> None:
+    """Only the grants that the client is registered for. PURE."""
+    if not client.allows(grant):
+        raise UnauthorizedClientError(f"The client is not registered for the grant {grant}.")
 
 
 def check_request(visit: Visit, base: str) -> None:

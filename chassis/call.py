@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from standards.rows import Transaction
+from governance.permit import Denied, Permit, grant
+from standards.rows import Needs, Transaction
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from chassis.spool import Attachment
-    from governance.permit import Permit
     from standards.search import Search
 
 Format = Literal["json", "xml"]
@@ -41,12 +41,23 @@ class Caller:
     reason: str = ""
     name: str = ""
     expires: float = 0.0
+    generation: int = 0  # of the client's registration, under which the token was issued
+    patient: str = ""  # id of the Patient in whose record the token was launched
+    person: str = ""  # who signed in, where somebody did; the subject of the token then
+    grant: str = ""  # the approval that the token comes of
+    session: str = ""  # the sign-in that the approval was given in
+    fhir_user: str = ""  # where the FHIR base shows who signed in
     claims: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def anonymous(self) -> bool:
         """True when no token was shown."""
         return not self.client_id
+
+    @property
+    def owner(self) -> str:
+        """Whose a page is that can be continued: the client's, and the person's who uses it."""
+        return f"{self.client_id} {self.person} {self.patient}" if self.person else self.client_id
 
 
 ANYONE = Caller()
@@ -126,6 +137,12 @@ class Call:
     search: Search | None = None  # parsed search, when the row has search parameters
     audit_event: Callable[[Account, int], Mapping[str, Any]] | None = None
     ids: Callable[[], str] = lambda: fresh_id()  # noqa: PLW0108  defined below
+    # The records of the person whom the token's patient is; None when it has no patient.
+    patients: tuple[str, ...] | None = None
+
+    def grant(self, needs: Needs) -> Permit | Denied:
+        """How far the token reaches for something else that the story does or brings along."""
+        return grant(self.caller.scope, needs, self.patients)
 
     def seal(self, status: int = 200) -> Mapping[str, Any]:
         """The AuditEvent of this call as JSON-able dict, to be written inside the story's own

@@ -1,19 +1,22 @@
 """From a bearer token to the caller behind it, and how to say no (RFC 6750, security digest 1.20).
 
-A token is checked once and remembered by its digest until it expires; what stays to be done for a
-known token is a look-up, a comparison with the clock and two questions about revocation. Keys and
-revocations come from the auth service itself or, apart, from `chassis/trust.py`.
+Systems show signed tokens, apps opaque ones (`to_…`, docs/decisions/0026): of the first the signature
+is checked, for the second the auth service is asked. Either way a token is checked once and remembered
+by its digest until it expires; what stays to be done for a known one is a look-up, a comparison with
+the clock and a question about revocation. Keys, revocations and what opaque tokens stand for come from
+the auth service itself or, apart, from `chassis/trust.py`.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from binascii import Error as NotBase64
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from math import isfinite
-from typing import Any, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import orjson
 from joserfc import jws
@@ -27,7 +30,9 @@ from standards import iua
 from standards.outcome import EXPIRED, TOKEN, ErrorKind, Issue, Refused
 
 REALM = "throughline"
+OPAQUE = "to_"
 _LONGEST = 16 * 1024
+_RANDOM = re.compile(r"to_[A-Za-z0-9_-]{40,128}").fullmatch
 
 
 class Keys(Protocol):
@@ -50,8 +55,20 @@ class Revocations(Protocol):
         """Learn what is new; raises when the issuer cannot be asked."""
         ...
 
-    def revoked(self, jti: str, client_id: str) -> bool:
-        """Is this token, or its client, revoked?"""
+    def revoked(
+        self, keys: Sequence[str], issued: float, client_id: str = "", generation: int = 0
+    ) -> bool:
+        """Is anything revoked that a token issued at this moment hangs on: `jti:…`, `client:…`,
+        `grant:…`, `session:…`, `person:…`, or that generation of the client's registration?"""
+        ...
+
+
+class Tokens(Protocol):
+    """What the issuer's opaque tokens stand for."""
+
+    async def claims(self, token: str) -> Mapping[str, Any] | None:
+        """The claims of this token, or None when there is no such token. Raises `Refused(BUSY)` when
+        the issuer cannot be asked."""
         ...
 
 
@@ -64,14 +81,15 @@ class Verifier:
         keys: Keys,
         revocations: Revocations,
         *,
+        tokens: Tokens | None = None,
         clock: Callable[[], float] = time.time,
         remembered: int = 10_000,
     ) -> None:
         self._issuer, self._audience = settings.issuer, settings.fhir_base
         self._skew = float(settings.clock_skew)
-        self._keys, self._revocations = keys, revocations
+        self._keys, self._revocations, self._tokens = keys, revocations, tokens
         self._clock, self._limit = clock, remembered
-        self._known: OrderedDict[bytes, Caller] = OrderedDict()
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
 
     async def caller(self, token: str) -> Caller:
         """The caller a token stands for.
@@ -80,24 +98,36 @@ class Verifier:
         expired or was revoked, and with 503 when nobody can say whether it was.
         """
         digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
-        caller = self._known.get(digest)
-        if caller is None:
-            caller = await self._verified(token)
-            self._known[digest] = caller
+        known = self._known.get(digest)
+        if known is None:
+            known = self._accepted(await self._claims(token))
+            self._known[digest] = known
             if len(self._known) > self._limit:
                 self._known.popitem(last=False)
         else:
             self._known.move_to_end(digest)
+        caller, keys, issued = known
         if self._clock() >= caller.expires + self._skew:
             self._known.pop(digest, None)
             _refuse("The token has expired; ask for a new one.", EXPIRED)
         if self._revocations.stale:
             await self._revocations.refresh()
-        if self._revocations.revoked(caller.jti, caller.client_id):
+        if self._revocations.revoked(keys, issued, caller.client_id, caller.generation):
             _refuse("The token has been revoked.")
         return caller
 
-    async def _verified(self, token: str) -> Caller:
+    async def _claims(self, token: str) -> Any:
+        """What the token says: of itself when it is signed, or as the issuer knows it."""
+        if not token.startswith(OPAQUE):
+            return await self._verified(token)
+        if self._tokens is None or not _RANDOM(token):
+            _refuse("The token is not one of this server.")
+        claims = await self._tokens.claims(token)
+        if claims is None:
+            _refuse("The token is not one of this server, or no longer.")
+        return claims
+
+    async def _verified(self, token: str) -> Any:
         header = _header(token)
         if header.get("alg") != "RS256":
             _refuse("The token is not signed the way this server signs.")
@@ -111,12 +141,11 @@ class Verifier:
             _refuse("The token is signed with a key that this server does not know.")
         try:
             signed = jws.deserialize_compact(token.encode("ascii"), key, algorithms=["RS256"])
-            claims = orjson.loads(signed.payload)
+            return orjson.loads(signed.payload)
         except (JoseError, ValueError):
             _refuse("The token's signature does not verify.")
-        return self._accepted(claims)
 
-    def _accepted(self, claims: Any) -> Caller:
+    def _accepted(self, claims: Any) -> _Known:
         if not isinstance(claims, dict) or iua.missing(claims):
             _refuse("The token lacks a required claim.")
         if claims["iss"] != self._issuer:
@@ -132,21 +161,51 @@ class Verifier:
             _refuse("The token has expired; ask for a new one.", EXPIRED)
         if times[1] > now + skew or times[2] > now + skew:
             _refuse("The token is not valid yet.")
-        who = iua.identity(claims, self._issuer)
-        return Caller(
-            client_id=claims["client_id"],
-            subject=claims["sub"],
-            issuer=claims["iss"],
-            jti=claims["jti"],
-            scope=claims["scope"],
-            organisation=who.organisation,
-            role=who.role,
-            purpose=who.purpose,
-            reason=who.reason,
-            name=who.name,
-            expires=float(times[0]),
-            claims=claims,
-        )
+        caller = _caller(claims, self._issuer)
+        return _Known(caller, _keys(caller), float(times[1]))
+
+
+class _Known(NamedTuple):
+    """A token that was accepted: its caller, what it hangs on, and when it was issued."""
+
+    caller: Caller
+    keys: tuple[str, ...]
+    issued: float
+
+
+def _caller(claims: Mapping[str, Any], issuer: str) -> Caller:
+    who, ends = iua.identity(claims, issuer), iua.ends(claims, issuer)
+    patient, fhir_user = claims.get("patient"), claims.get("fhirUser")
+    return Caller(
+        client_id=claims["client_id"],
+        subject=claims["sub"],
+        issuer=claims["iss"],
+        jti=claims["jti"],
+        scope=claims["scope"],
+        organisation=who.organisation,
+        role=who.role,
+        purpose=who.purpose,
+        reason=who.reason,
+        name=who.name,
+        expires=float(claims["exp"]),
+        patient=patient if isinstance(patient, str) else "",
+        person=ends["person"],
+        grant=ends["grant"],
+        session=ends["session"],
+        fhir_user=fhir_user if isinstance(fhir_user, str) else "",
+        generation=iua.generation(claims, issuer),
+        claims=claims,
+    )
+
+
+def _keys(caller: Caller) -> tuple[str, ...]:
+    """The names of everything whose end is the end of the token."""
+    ends = (("grant", caller.grant), ("session", caller.session), ("person", caller.person))
+    return (
+        "jti:" + caller.jti,
+        "client:" + caller.client_id,
+        *(f"{kind}:{one}" for kind, one in ends if one),
+    )
 
 
 def challenge(error: str = "", words: str = "", scope: str = "") -> dict[str, str]:

@@ -13,7 +13,8 @@ from typing import Any, cast
 from pymongo import IndexModel
 
 from chassis.mongo import Doc, Filter
-from governance.permit import Permit
+from governance.permit import WHOSE, Permit
+from standards.compartment import PATIENT
 from standards.index import fold, token
 from standards.outcome import Refused
 from standards.rows import SearchParameter
@@ -131,22 +132,38 @@ def all_of(filters: Iterable[Filter]) -> Doc:
     return made
 
 
-def narrow(permit: Permit, parameters: Sequence[SearchParameter]) -> Filter:
+def narrow(permit: Permit, parameters: Sequence[SearchParameter], resource: str = "") -> Filter:
     """The filter that keeps an answer within the permit; {} when it reaches the whole type.
 
-    A group whose restriction cannot be understood for this type grants nothing.
+    `resource` is the type, where it has no parameters that say so. A group whose restriction cannot be
+    understood for this type grants nothing.
     """
     if not permit.narrow:
         return {}
+    kind = resource or (parameters[0].resource if parameters else "")
     groups = []
     for group in permit.narrow:
+        filters = [_whose(kind, value) for name, value in group if name == WHOSE]
+        pairs = sorted(pair for pair in group if pair[0] != WHOSE)
         try:
-            asked = parse(sorted(group), parameters, resource="resource")
+            asked = parse(pairs, parameters, resource="resource")
         except Refused:
             continue
-        if len(asked.clauses) == len(group):
-            groups.append(all_of(compiled(c) for c in asked.clauses))
+        if len(asked.clauses) == len(pairs):
+            groups.append(all_of([*map(compiled, asked.clauses), *filters]))
     return any_of(groups)
+
+
+def _whose(kind: str, ids: str) -> Filter:
+    """What belongs to the record of the patient who has these ids."""
+    row = PATIENT.get(kind)
+    if row is None:
+        return NOTHING
+    keys = [row.prefix + id_ for id_ in ids.split(",")]
+    if not row.only:
+        return {row.path: keys[0] if len(keys) == 1 else {"$in": keys}}
+    other = {"$elemMatch": {"$regex": "^" + re.escape(row.prefix), "$nin": keys}}
+    return {row.path: {"$in": keys, "$not": other}}
 
 
 def indexes(

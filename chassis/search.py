@@ -66,7 +66,7 @@ async def resume(call: Call, mongo: Mongo, database: str) -> None:
     key = await cursor_key(mongo, database)
     spot = unseal(
         key, call.row.code, search.cursor,
-        client=call.caller.client_id, policy=call.permit.version, now=call.now,
+        client=call.caller.owner, policy=call.permit.version, now=call.now,
     )  # fmt: skip
     earlier = parse(
         spot.pairs, call.row.search, resource=call.row.resource, max_count=spot.count,
@@ -194,7 +194,7 @@ def _spot(
 ) -> Place:
     return Place(
         pairs=search.used, count=search.count, order=",".join(k.said for k in keys), after=after,
-        client=call.caller.client_id, policy=call.permit.version, asked=search.asked or call.now,
+        client=call.caller.owner, policy=call.permit.version, asked=search.asked or call.now,
         until=call.now + LIFE, total=total, counted=counted,
     )  # fmt: skip
 

@@ -23,6 +23,7 @@ from chassis import telemetry
 from chassis.audit import AuditFailed
 from chassis.call import ANYONE, Account, Answer, Call, Caller, Route, dumps, fresh_id, instant
 from chassis.caller import challenge
+from chassis.cors import Origins
 from chassis.mongo import unavailable
 from chassis.negotiate import (
     MEDIA,
@@ -69,6 +70,15 @@ class Identify(Protocol):
         ...
 
 
+class Compartments(Protocol):
+    """Knows whose record is whose."""
+
+    async def records(self, patient: str, viewer: Caller) -> tuple[str, ...]:
+        """The ids of all records of the person who has this one, as far as this viewer may know of it;
+        () when nobody has it."""
+        ...
+
+
 class Record(Protocol):
     """Makes AuditEvents durable; returns only when they are."""
 
@@ -85,6 +95,10 @@ class Rider:
     identify: Identify
     audit: Record
     words: balp.Vocabulary = balp.Vocabulary()  # noqa: RUF009  frozen, so sharing it is safe
+    compartments: Compartments | None = (
+        None  # None: patients are nobody's, and scopes of theirs nothing
+    )
+    origins: Origins | None = None  # whose pages may call from elsewhere; None: nobody's
 
 
 class Endpoint:
@@ -93,6 +107,8 @@ class Endpoint:
     def __init__(self, route: Route, rider: Rider) -> None:
         self.row, self.handle, self.rider = route.row, route.handle, rider
         self.base, self.words = rider.settings.fhir_base, rider.words
+        # IUA wants 401 where RFC 6750 has 403 (IUA 3.72.4.1.3); which, is the community's choice.
+        self.only_401 = self.row.code in rider.settings.iua_401.replace(",", " ").split()
         self.served = {
             status: telemetry.REQUESTS.labels(self.row.code or self.row.name, str(status))
             for status in (200, 201, 204, 304, 400, 401, 403, 404)
@@ -163,7 +179,9 @@ class Endpoint:
         if row.interaction != "internal":
             self._negotiate(call, formats)
         call.caller = await self._identify(headers)
-        call.permit = self._decide(call.caller)
+        if call.caller.patient:
+            call.patients = await self._record(call.caller)
+        call.permit = self._decide(call)
         preference = prefer(headers["prefer"]) if "prefer" in headers else None
         if preference is not None:
             call.strict, call.prefer = preference.strict, preference.wants
@@ -290,8 +308,13 @@ class Endpoint:
             return ANYONE
         return await self.rider.identify.caller(token.strip())
 
-    def _decide(self, caller: Caller) -> Permit:
-        decision = decide(caller.scope, self.row)
+    async def _record(self, caller: Caller) -> tuple[str, ...]:
+        """The records of the person in whose record the token was launched."""
+        known = self.rider.compartments
+        return await known.records(caller.patient, caller) if known is not None else ()
+
+    def _decide(self, call: Call) -> Permit:
+        decision = decide(call.caller.scope, self.row, call.patients)
         if isinstance(decision, Denied):
             raise Refused(
                 Issue(FORBIDDEN, decision.words),
@@ -360,6 +383,8 @@ class Endpoint:
 
     def _refused(self, refusal: Refused) -> tuple[Answer, tuple[Issue, ...]]:
         status = refusal.status(self.row.invalid)
+        if status == 403 and self.only_401:
+            status = 401
         answer = Answer.fhir(outcome(refusal.issues, self.row.coded), status)
         answer.headers.update(refusal.headers)
         return answer, refusal.issues

@@ -67,7 +67,50 @@ class Settings(BaseSettings):
         120, "Longest time that one document may take to come from outside, in seconds"
     )
     token_seconds: int = _f(300, "Life of a backend-services access token, in seconds")
+    app_token_seconds: int = _f(
+        900, "Life of the access token of an app that a person uses, in seconds"
+    )
+    offline_days: int = _f(
+        90, "Longest time that an app may keep access when its user has signed out, in days"
+    )
+    refresh_idle_days: int = _f(30, "Access that an app does not refresh for so many days ends")
+    session_idle_seconds: int = _f(1800, "A sign-in that is not used for so many seconds ends")
+    session_seconds: int = _f(43_200, "Longest time that a person stays signed in, in seconds")
+    second_factor: Literal["optional", "required"] = _f(
+        "optional", "Whether everyone needs a second factor or a passkey to sign in"
+    )
+    second_factor_roles: str = _f(
+        "", "Roles (codes, commas between) that need a second factor even where it is optional"
+    )
+    sign_in_providers: str = _f(
+        "",
+        "JSON file of other providers that people may sign in with (OpenID Connect; NHS CIS2, NHS login); "
+        "empty: none (docs/upstream.md)",
+    )
+    trusted_proxies: str = _f(
+        "",
+        "Addresses or networks of the proxies in front, commas between: what they say of where a browser "
+        "is (X-Forwarded-For) is believed; empty: nobody is",
+    )
+    password_memory: int = _f(
+        64, "Memory that one check of a password takes, in MiB (RFC 9106: 64; never less than 19)"
+    )
+    breached_passwords_url: str = _f(
+        "",
+        "Service that knows breached passwords by the first five hex digits of their SHA-1, e.g. "
+        "https://passwords.example/range; empty: only the list that comes with the product",
+    )
     clock_skew: int = _f(60, "Tolerated difference between clocks, in seconds")
+    keys_allow: str = _f(
+        "",
+        "Where clients may publish their keys (JWK Set URLs), written like --notify-allow; "
+        "empty: any https host with public addresses",
+    )
+    iua_401: str = _f(
+        "",
+        "Transactions that answer 401 instead of 403 when a token does not reach, as IUA wants: codes "
+        "with commas between, e.g. ITI-65,ITI-66,ITI-67,ITI-68; empty: none",
+    )
     find_limit: int = _f(1000, "Largest page of a search")
     log_level: Literal["debug", "info", "warning", "error"] = _f(
         "info", "Least severe event logged"

@@ -7,7 +7,7 @@ over HTTP, twice a second either way, so that a revoked token is refused everywh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic, time
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from chassis.far import TokenSource
 from standards.outcome import BUSY, Issue, Refused
 
 REFRESH = 0.5
+PERSON = "person:"
 # A revocation carries the database's clock when its statement ran; its transaction may commit later.
 OVERLAP = 15.0
 _KEYS_EVERY = 60.0
@@ -29,8 +30,13 @@ _UNKNOWN_KID_EVERY = 3.0
 _SECONDS = 5.0
 
 
+BEFORE = "before:"
+
+
 class Ended(NamedTuple):
-    """One revocation: `jti:…` or `client:…`, when it was noted and until when it matters (epoch)."""
+    """One revocation: `jti:…`, `client:…`, `grant:…`, `session:…`, `person:…`, or
+    `before:{generation}:{client}` for the tokens that a client got before its registration was changed;
+    when it was noted and until when it matters (epoch)."""
 
     id: str
     at: float
@@ -44,15 +50,30 @@ class Revoked:
         self, ask: Callable[[float], Awaitable[Sequence[Ended]]], *, stale: float = 10.0
     ) -> None:
         self._ask, self._stale = ask, stale
-        self._live: dict[str, float] = {}
+        self._live: dict[str, Ended] = {}
+        self._oldest: dict[str, int] = {}  # client to the oldest generation whose tokens are good
         self._newest = 0.0
         self._asked = float("-inf")
         self._one = asyncio.Lock()
 
-    def revoked(self, jti: str, client_id: str) -> bool:
-        """Is this token, or its client, among the revoked ones?"""
+    def revoked(
+        self, keys: Sequence[str], issued: float, client_id: str = "", generation: int = 0
+    ) -> bool:
+        """Is anything among the revoked that a token issued at this moment hangs on, or the generation
+        of the client's registration that it was issued under?
+
+        A person may sign in again: `person:` ends what was issued until then. The others never come
+        back.
+        """
         live = self._live
-        return bool(live) and ("jti:" + jti in live or "client:" + client_id in live)
+        if not live:
+            return False
+        if generation < self._oldest.get(client_id, 0):
+            return True
+        if live.keys().isdisjoint(keys):
+            return False
+        found = (live[key] for key in keys if key in live)
+        return any(not e.id.startswith(PERSON) or issued <= e.at for e in found)
 
     @property
     def stale(self) -> bool:
@@ -64,11 +85,14 @@ class Revoked:
         async with self._one:
             started = monotonic()
             for row in await self._ask(max(self._newest - OVERLAP, 0.0)):
-                self._live[row.id] = row.until
+                self._live[row.id] = row
                 self._newest = max(self._newest, row.at)
+                if row.id.startswith(BEFORE):
+                    _, generation, client = row.id.split(":", 2)
+                    self._oldest[client] = max(self._oldest.get(client, 0), int(generation))
             self._asked = started
             now = time()
-            for gone in [key for key, until in self._live.items() if until < now]:
+            for gone in [key for key, row in self._live.items() if row.until < now]:
                 del self._live[gone]
 
     @asynccontextmanager
@@ -97,9 +121,10 @@ class Revoked:
 
 
 class FarAuth:
-    """The auth service of another process: its public keys and its revocations, over HTTP.
+    """The auth service of another process: its public keys, its revocations and what its opaque tokens
+    stand for, over HTTP.
 
-    `async with far.followed():` keeps `far.revocations` fresh; `far` itself answers for the keys.
+    `async with far.followed():` keeps `far.revocations` fresh; `far` itself answers for the rest.
     """
 
     def __init__(self, client: httpx.AsyncClient, origin: str, tokens: TokenSource) -> None:
@@ -116,6 +141,36 @@ class FarAuth:
         if age > _KEYS_EVERY or (kid not in self._keys and age > _UNKNOWN_KID_EVERY):
             await self._fetch(kid)
         return self._keys.get(kid)
+
+    async def claims(self, token: str) -> Mapping[str, Any] | None:
+        """The claims of an opaque token, or None when it is not active (ITI-102, with this service's own
+        token). Raises `Refused(BUSY)` when the auth service gives no answer."""
+        try:
+            own = await self._tokens.token()
+            answer = await self._client.post(
+                self._origin + "/auth/introspect",
+                data={"token": token},
+                headers={"Authorization": f"Bearer {own}"},
+                timeout=_SECONDS,
+            )
+            said = answer.json() if answer.status_code == 200 else None
+        except (httpx.HTTPError, ValueError):
+            said = None
+        if not isinstance(said, dict) or not isinstance(said.get("active"), bool):
+            raise _silent()
+        return said if said["active"] else None
+
+    async def is_origin(self, origin: str) -> bool:
+        """May pages of this origin call? Asked the way a browser asks. Raises `Refused(BUSY)` when the
+        auth service gives no answer."""
+        asking = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        try:
+            answer = await self._client.options(
+                self._origin + "/auth/token", headers=asking, timeout=_SECONDS
+            )
+        except httpx.HTTPError:
+            raise _silent() from None
+        return bool(answer.headers.get("access-control-allow-origin") == origin)
 
     @asynccontextmanager
     async def followed(self) -> AsyncIterator[None]:

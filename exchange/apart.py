@@ -21,18 +21,21 @@ import pix.app
 import registry.app
 import repository.app
 from affinity.pack import load
+from auth.neighbours import FarPatients
 from chassis import onion, telemetry
 from chassis.audit import AuditWriter, FarSink, Sink
 from chassis.call import Service
 from chassis.caller import Verifier
+from chassis.cors import Origins, Remembered
 from chassis.far import Far, ServiceToken, TokenSource
 from chassis.mongo import Mongo
 from chassis.service import Identify, Rider
 from chassis.settings import Settings
 from chassis.trust import FarAuth
+from exchange.compartments import Compartments
 from exchange.rows import ROWS
 from exchange.together import vocabulary
-from registry.neighbours import FarPeople, FarVault
+from registry.neighbours import FarPeople, FarVault, People
 from repository.neighbours import FarRegistry
 
 SERVICES = ("pix", "registry", "repository", "auth", "audit")
@@ -73,6 +76,8 @@ async def opened(
         sink: Sink = FarSink(far.at(settings.audit_url))
         opened_service: Service
         identify: Identify | None = None
+        origins: Origins | None = None
+        people: People = FarPeople(far.at(settings.pix_url))
         if service == "audit":
             opened_service = await stack.enter_async_context(
                 audit.app.open_service(settings, mongo)
@@ -82,20 +87,29 @@ async def opened(
         stack.push_async_callback(writer.close)
         if service == "auth":
             opened_service = await stack.enter_async_context(
-                auth.app.open_service(settings, mongo, audit=writer, words=words, rows=ROWS)
+                auth.app.open_service(
+                    settings,
+                    mongo,
+                    audit=writer,
+                    patients=FarPatients(far.at(settings.pix_url)),
+                    words=words,
+                    rows=ROWS,
+                )
             )
             identify = opened_service.near.verifier
+            origins = Remembered(opened_service.near.clients)
         elif service == "pix":
             opened_service = await stack.enter_async_context(
                 pix.app.open_service(settings, mongo, pack, audit=writer, words=words)
             )
+            people = opened_service.near
         elif service == "registry":
             opened_service = await stack.enter_async_context(
                 registry.app.open_service(
                     settings,
                     mongo,
                     pack,
-                    people=FarPeople(far.at(settings.pix_url)),
+                    people=people,
                     vault=FarVault(far.at(settings.repository_url)),
                     audit=writer,
                 )
@@ -112,9 +126,11 @@ async def opened(
             )
         if identify is None:
             trust = FarAuth(client, settings.auth_url, far.tokens)
+            origins = Remembered(trust)
             await stack.enter_async_context(trust.followed())
-            identify = Verifier(settings, trust, trust.revocations)
-        yield (opened_service,), Rider(settings, identify, writer, words)
+            identify = Verifier(settings, trust, trust.revocations, tokens=trust)
+        rider = Rider(settings, identify, writer, words, Compartments(people), origins=origins)
+        yield (opened_service,), rider
 
 
 class _Neighbours:

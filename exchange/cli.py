@@ -15,7 +15,8 @@ import typer
 from rich.console import Console
 
 from chassis.settings import Settings
-from exchange import keeping
+from conformance.cli import app as conformance
+from exchange import federating, keeping, reception, registering
 from exchange.exits import EXITS, Exit, Trouble
 from exchange.options import EVERY, with_settings
 
@@ -28,12 +29,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-clients = typer.Typer(
-    help="Register, list and end the back-end systems that may call.", no_args_is_help=True
-)
-app.add_typer(clients, name="clients")
+app.add_typer(registering.clients, name="clients")
 people = typer.Typer(help="Keep the register of people.", no_args_is_help=True)
 app.add_typer(people, name="people")
+app.add_typer(conformance, name="conformance")
+app.add_typer(reception.practitioners, name="practitioners")
+app.add_typer(federating.providers, name="providers")
 app.add_typer(keeping.keys, name="keys")
 app.add_typer(keeping.retention, name="retention")
 
@@ -141,65 +142,6 @@ def token(
 
     asked = Asked(client, scope, purpose, reason)
     print(token_of(asked, key, fhir, settings.data))
-
-
-@clients.command("add", epilog=EXITS)
-@with_settings(*NEAR, "affinity")
-def add(
-    settings: Settings,
-    name: Annotated[str, typer.Argument(help="The client's id")],
-    jwks: Annotated[
-        str, typer.Option(help="A file with the client's public keys (a JWK Set), or its https URL")
-    ],
-    scope: Annotated[str, typer.Option(help="The most it may ask for, e.g. 'system/*.rs'")],
-    organisation: Annotated[str, typer.Option(help="The organisation it acts for (ODS code)")] = "",
-    role: Annotated[str, typer.Option(help="The role it acts in, a code like R-SYS")] = "",
-    purpose: Annotated[
-        list[str] | None, typer.Option(help="A purpose it may state; may be given again")
-    ] = None,
-) -> None:
-    """Register a client, so that it can get tokens."""
-    from exchange import clients as stories
-
-    stories.add(
-        settings, name, jwks, scope, organisation=organisation, role=role, purposes=purpose or []
-    )
-
-
-@clients.command("list", epilog=EXITS)
-@with_settings(*NEAR)
-def list_(
-    settings: Settings,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON array")] = False,
-) -> None:
-    """List the clients, revoked ones included."""
-    from exchange import clients as stories
-
-    stories.show(settings, Console(), as_json=as_json)
-
-
-@clients.command("revoke", epilog=EXITS)
-@with_settings(*NEAR)
-def revoke(
-    settings: Settings, name: Annotated[str, typer.Argument(help="The client's id")]
-) -> None:
-    """End a client and, within a second, every token it holds."""
-    from exchange import clients as stories
-
-    stories.revoke(settings, name)
-
-
-@clients.command("keygen", epilog=EXITS)
-def keygen(
-    out: Annotated[Path, typer.Argument(help="Where to write the private key, e.g. me.jwk")],
-    alg: Annotated[
-        Literal["ES384", "RS384"], typer.Option(help="The algorithm it will sign with")
-    ] = "ES384",
-) -> None:
-    """Make a key pair: OUT for the client alone, OUT with .jwks.json for `clients add`."""
-    from exchange import clients as stories
-
-    stories.keygen(out, alg)
 
 
 LINE = ("data", "hl7v2_host", "hl7v2_port", "hl7v2_certificate", "hl7v2_key", "hl7v2_authority")

@@ -12,13 +12,16 @@ from urllib.parse import urlsplit
 import typer
 from pydantic import SecretStr, ValidationError
 
+from chassis.address import networks
+from chassis.destinations import allowed
 from chassis.settings import Settings, rows
 from exchange.exits import Exit, Trouble
-from pix.endpoints import allowed
 
 EVERY = tuple(row.name for row in rows())
 _AT_LEAST_ONE = (
     "workers", "pool", "max_body", "max_document", "token_seconds", "find_limit", "retrieval_wait",
+    "session_idle_seconds", "session_seconds",
+    "app_token_seconds", "offline_days", "refresh_idle_days",
     "retrieval_seconds", "notify_patience", "hl7v2_max_message", "hl7v2_lines", "hl7v2_parallel",
 )  # fmt: skip
 
@@ -108,6 +111,12 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
         for name in _AT_LEAST_ONE
         if getattr(settings, name) < 1
     ]
+    if settings.password_memory < 19:
+        found.append(("password_memory", f"is at least 19 MiB (it is {settings.password_memory})."))
+    try:
+        networks(settings.trusted_proxies)
+    except ValueError as fault:
+        found.append(("trusted_proxies", f"is not understood: {fault}."))
     found += _notify_faults(settings)
     for name in (
         "public_url",
@@ -127,10 +136,11 @@ def _notify_faults(settings: Settings) -> list[tuple[str, str]]:
     found = []
     if settings.notify_at_once < 0:
         found.append(("notify_at_once", f"cannot be negative (it is {settings.notify_at_once})."))
-    try:
-        allowed(settings.notify_allow)
-    except ValueError as fault:
-        found.append(("notify_allow", f"is not understood: {fault}."))
+    for name in ("notify_allow", "keys_allow"):
+        try:
+            allowed(getattr(settings, name))
+        except ValueError as fault:
+            found.append((name, f"is not understood: {fault}."))
     for name in ("notify_trust", "notify_certificate"):
         path = getattr(settings, name)
         if path and not Path(path).is_file():

@@ -14,7 +14,10 @@ from standards import (
     pdqm,
     pixm,
     pmir,
+    practitioners,
     records,
+    registration,
+    smart,
     stewardship,
 )
 from standards.rows import Transaction
@@ -29,8 +32,11 @@ ROWS: tuple[Transaction, ...] = (
     *pdqm.TRANSACTIONS,
     *pmir.TRANSACTIONS,
     *stewardship.TRANSACTIONS,
+    *practitioners.TRANSACTIONS,
     *atna.TRANSACTIONS,
     *iua.TRANSACTIONS,
+    *smart.TRANSACTIONS,
+    *registration.TRANSACTIONS,
     capability.METADATA,
     *definitions.TRANSACTIONS,
 )

@@ -21,9 +21,11 @@ from affinity.pack import Pack, load
 from chassis import onion, telemetry
 from chassis.audit import AuditWriter
 from chassis.call import Service
+from chassis.cors import Remembered
 from chassis.mongo import Mongo
 from chassis.service import Rider
 from chassis.settings import Settings
+from exchange.compartments import Compartments
 from exchange.rows import ROWS
 from standards.balp import Vocabulary
 
@@ -61,12 +63,16 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Sequence[Service], R
         trail = await stack.enter_async_context(audit.app.open_service(settings, mongo))
         writer = AuditWriter(trail.near)
         stack.push_async_callback(writer.close)
+        identities = Later()
         tokens = await stack.enter_async_context(
-            auth.app.open_service(settings, mongo, audit=writer, words=words, rows=ROWS)
+            auth.app.open_service(
+                settings, mongo, audit=writer, patients=identities, words=words, rows=ROWS
+            )
         )
         people = await stack.enter_async_context(
             pix.app.open_service(settings, mongo, pack, audit=writer, words=words)
         )
+        identities.open(people.near)
         shelves = Later()
         documents = await stack.enter_async_context(
             registry.app.open_service(
@@ -79,12 +85,20 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Sequence[Service], R
             )
         )
         shelves.open(vault.near)
-        rider = Rider(settings, tokens.near.verifier, writer, words)
+        rider = Rider(
+            settings,
+            tokens.near.verifier,
+            writer,
+            words,
+            Compartments(people.near),
+            origins=Remembered(tokens.near.clients),
+        )
         yield (trail, tokens, people, documents, vault), rider
 
 
 class Later:
-    """A neighbour that is opened after the one who asks it: registry and repository need each other.
+    """A neighbour that is opened after the one who asks it: registry and repository need each other, and
+    the authorization server lets people choose a patient.
 
     Nothing asks before every service is open, because requests are served only then.
     """

@@ -26,6 +26,7 @@ from pymongo import IndexModel
 from affinity.pack import Pack
 from chassis import search
 from chassis.call import Answer, Call, Route, Service
+from chassis.destinations import allowed
 from chassis.mongo import Mongo
 from chassis.outbox import Forwarder, Writer
 from chassis.settings import Settings
@@ -33,7 +34,7 @@ from governance.stewards import Stewards
 from pix.crossreference import CrossReference
 from pix.deliveries import Deliveries, Pace
 from pix.demographics import Demographics
-from pix.endpoints import Sender, allowed, trusting
+from pix.endpoints import Sender, trusting
 from pix.explain import Explain
 from pix.feed import Feed
 from pix.flights import Flights
@@ -120,7 +121,7 @@ async def open_service(
         whose = masters if call.path["id"].startswith(PREFIX) else demographics
         return await whose.read(call)
 
-    near = Neighbour(people, crossing, sources)
+    near = Neighbour(people, crossing, sources, demographics)
     door = opening.opened(
         settings, people=people, sources=sources, crossing=crossing, sights=sights, audit=audit,
         words=words,
@@ -153,6 +154,7 @@ async def open_service(
                 Route(pmir.ITI_94_SEARCH, subscriptions.search),
                 Route(pixm.WHO, near.answer_who),
                 Route(pixm.PATIENTS, near.answer_patients),
+                Route(pixm.FIND, near.answer_find),
                 Route(pixm.HAPPENED, near.answer_happened),
                 Route(pixm.FEEDS, near.answer_feeds),
                 Route(pixm.SOURCE, near.answer_source),

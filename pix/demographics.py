@@ -14,6 +14,7 @@ from chassis import search
 from chassis.call import Answer, Call, instant
 from chassis.mongo import Coalesced, Doc, Filter
 from governance.identifiers import Sight
+from governance.permit import Permit
 from pix import showing
 from pix.identifiers import Domains
 from pix.people import DATABASE, People
@@ -195,10 +196,13 @@ class Demographics:
         return await self._answer(call, found)
 
     async def version(self, call: Call) -> Answer:
-        """One version of a Patient. Raises `Refused`: 404 for an unknown one, 410 when this version
+        """One version of a Patient. Raises `Refused`: 404 for an unknown one, and for an earlier one of
+        what the token reaches by a query only (earlier versions are not indexed); 410 when this version
         is its removal."""
         found = await self._covered(call)
         if str(found["v"]) != call.path["vid"]:
+            if call.permit.narrow:
+                await self._covered(call, call.permit.unasked)
             earlier = await self.people.history.one(
                 {"_id": f"{call.path['id']}/{call.path['vid']}"}, _READ
             )
@@ -214,7 +218,7 @@ class Demographics:
         found = await self._covered(call)
         limit = _count(call)
         versions = [found]
-        if limit != 1:
+        if limit != 1 and await self._reaches_earlier(call):
             versions += await self.people.history.many(
                 {"of": call.path["id"]}, _READ, sort=[("v", -1)], limit=limit - 1 if limit else 0
             )
@@ -239,12 +243,19 @@ class Demographics:
             raise Refused(Issue(GONE, "This Patient was removed by its source."))
         return found
 
-    async def _covered(self, call: Call) -> Doc:
+    async def _reaches_earlier(self, call: Call) -> bool:
+        within = search.narrow(call.permit.unasked, pdqm.PARAMETERS)
+        where: Filter = {"$and": [{"_id": call.path["id"]}, within]}
+        return not within or await self.people.records.one(where, {"_id": 1}) is not None
+
+    async def _covered(self, call: Call, permit: Permit | None = None) -> Doc:
         id_ = call.path["id"]
-        call.account.data.append(f"Patient/{id_}")
-        call.account.patients.append(f"Patient/{id_}")
-        if call.permit.narrow:
-            where = search.narrow(call.permit, pdqm.PARAMETERS)
+        permit = permit or call.permit
+        for told in (call.account.data, call.account.patients):
+            if f"Patient/{id_}" not in told:
+                told.append(f"Patient/{id_}")
+        if permit.narrow:
+            where = search.narrow(permit, pdqm.PARAMETERS)
             found = await self.people.records.one({"$and": [{"_id": id_}, where]}, _READ)
         else:
             found = await self.by_id.get(id_)

@@ -1,131 +1,22 @@
-"""Where messages may be sent, and sending one there.
+"""Sending a message to the endpoint that a subscriber named (PIX digest §3.2).
 
-A subscriber names an endpoint, and this server calls it: without care that is a way to make it call
-anything (PIX digest §3.2). So nothing is allowed unless the operator lists it:
-
-    https://consumer.example            this origin; its addresses must be public
-    https://*.nhs.example               every host below this domain, on the default port
-    http://127.0.0.1:9000               plain http only where it is listed as such; this names its address
-    10.20.0.0/16                        private addresses that listed names may lead to
-
-A name is resolved once, every address that it has must be allowed, and the connection goes to that
-very address while TLS still checks the name, so that a name which changes in between leads nowhere.
-Redirects are not followed, answers are read up to a limit, and the whole exchange has a deadline.
+Nothing is allowed unless the operator lists it (`chassis/destinations.py`). Redirects are not followed,
+answers are read up to a limit, and the whole exchange has a deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+from chassis.destinations import Allowed, Resolve, looked_up, origin_of
+
 LARGEST = 64 * 1024  # of an answer; a message is answered in a few hundred bytes
-_PORTS = {"https": 443, "http": 80}
-# Addresses that carry another one inside them and would pass for public.
-_CARRIERS = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "2002::/16", "2001::/32")))
-
-
-@dataclass(frozen=True, slots=True)
-class Allowed:
-    """What the operator lists: origins, domains whose hosts are all allowed, private networks."""
-
-    origins: frozenset[tuple[str, str, int]] = frozenset()
-    domains: tuple[str, ...] = ()
-    networks: tuple[Network, ...] = ()
-
-    def fault(self, url: str) -> str:
-        """Why messages may not be sent there, in words for the subscriber; "" when they may."""
-        if not (self.origins or self.domains):
-            return "This exchange sends no messages: its operators have allowed no endpoint."
-        parts = _parts(url)
-        if parts is None:
-            return "This is no https URL without user name and fragment."
-        scheme, host, port = _origin(parts)
-        if (scheme, host, port) in self.origins:
-            return ""
-        below = any(host.endswith("." + domain) for domain in self.domains)
-        if scheme == "https" and port == 443 and below:
-            return ""
-        return "The operators of this exchange have not allowed this endpoint; ask them to."
-
-    def address(self, host: str, said: str) -> bool:
-        """Whether a connection for `host` may go to this address."""
-        found: Address = ipaddress.ip_address(said.partition("%")[0])
-        inside = getattr(found, "ipv4_mapped", None)
-        found = inside or found
-        if any(found in network for network in self.networks if network.version == found.version):
-            return True
-        if any(host in (h, f"[{h}]") for _, h, _ in self.origins if _literal(h) == found):
-            return True
-        if host == "localhost" and found.is_loopback:
-            return any(h == "localhost" for _, h, _ in self.origins)
-        carried = any(found in c for c in _CARRIERS if c.version == found.version)
-        return found.is_global and not found.is_multicast and not carried
-
-
-def allowed(text: str) -> Allowed:
-    """The list in a setting, its items apart by commas or blanks.
-
-    Raises `ValueError` naming the item that is none of the forms above.
-    """
-    origins: set[tuple[str, str, int]] = set()
-    domains: list[str] = []
-    networks: list[Network] = []
-    for item in text.replace(",", " ").split():
-        if "://" not in item:
-            try:
-                networks.append(ipaddress.ip_network(item))
-            except ValueError:
-                raise ValueError(f"{item} is neither an origin nor a network") from None
-            continue
-        parts = _parts(item)
-        if parts is None or parts.path.strip("/") or parts.query:
-            raise ValueError(f"{item} is no origin like https://consumer.example")
-        scheme, host, port = _origin(parts)
-        if not host.startswith("*."):
-            origins.add((scheme, host, port))
-        elif scheme == "https" and port == 443 and host.count(".") >= 2:
-            domains.append(host[2:])
-        else:
-            raise ValueError(f"{item} is no domain like https://*.nhs.example")
-    return Allowed(frozenset(origins), tuple(domains), tuple(networks))
-
-
-def _parts(url: str) -> SplitResult | None:
-    if any(c.isspace() or not c.isprintable() for c in url) or "\\" in url:
-        return None
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return None
-    plain = parts.scheme in _PORTS and parts.hostname and "@" not in parts.netloc
-    return parts if plain and not parts.fragment else None
-
-
-def _origin(parts: SplitResult) -> tuple[str, str, int]:
-    host = (parts.hostname or "").rstrip(".").lower()
-    return parts.scheme, host, parts.port or _PORTS[parts.scheme]
-
-
-def _literal(host: str) -> Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
-# -- sending --------------------------------------------------------------------------------------
 
 
 class Unsent(Exception):  # noqa: N818  an endpoint that cannot be reached is ordinary
@@ -140,12 +31,6 @@ class Received:
     media: str
     body: bytes
     after: int = 0
-
-
-async def looked_up(host: str, port: int) -> Sequence[str]:
-    """Every address of a name, from the system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(info[4][0]) for info in found]
 
 
 def trusting(trust: Path | None = None, certificate: Path | None = None) -> ssl.SSLContext:
@@ -198,7 +83,7 @@ class Sender:
 
     async def _sent(self, url: str, body: bytes, media: str) -> Received:
         parts = urlsplit(url)
-        _, host, port = _origin(parts)
+        _, host, port = origin_of(parts)
         address = await self._address(host, port)
         pinned = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         target = urlunsplit((parts.scheme, pinned, parts.path or "/", parts.query, ""))

@@ -148,12 +148,15 @@ class Feed:
     # -- inside -----------------------------------------------------------------------------------
 
     async def _within_permit(self, call: Call, record: Record | None, change: Change) -> None:
-        """A token that covers some Patients only may neither change one outside nor make one."""
+        """A token that covers some Patients only may neither change one outside nor make one, nor merge
+        one into another outside."""
         if record is None or not call.permit.narrow:
             return
         where = search.narrow(call.permit, pdqm.PARAMETERS)
-        inside = {"$and": [{"_id": record.id}, where]}
-        if await self.people.records.one(inside, {"_id": 1}, change.session) is None:
+        touched = sorted({record.id, record.into} - {""})
+        inside = {"$and": [{"_id": {"$in": touched}}, where]}
+        found = await self.people.records.many(inside, {"_id": 1}, session=change.session)
+        if len(found) < len(touched):
             raise Refused(Issue(FORBIDDEN, "The token does not cover this Patient."))
 
     async def _seal(self, change: Change, events: Sequence[Mapping[str, Any]]) -> None:

@@ -25,7 +25,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from chassis import outbox, search
 from chassis.call import Answer, Call, dumps, instant
 from chassis.mongo import Doc, Table, unavailable
-from governance.permit import Denied, Permit, grant
+from governance.permit import Denied, Permit
 from pix import acts
 from pix.addressing import Addressed, Addressing, NamesTable
 from pix.change import Acting, Actor, Change
@@ -168,14 +168,17 @@ class Messages:
 
     async def _within(self, call: Call, change: Change, one: Addressed) -> None:
         """A token that covers some Patients only may neither change one outside nor make one."""
-        permit = grant(call.caller.scope, _needs(one.entry))
+        permit = call.grant(_needs(one.entry))
         if not isinstance(permit, Permit) or not permit.narrow:
             return
         record = await change.claimed(one.primary)
         if record is None:
             return
-        inside = {"$and": [{"_id": record.id}, search.narrow(permit, pdqm.PARAMETERS)]}
-        if await self.people.records.one(inside, {"_id": 1}, change.session) is None:
+        touched = sorted({record.id, record.into} - {""})  # of a merge both must be in reach
+        within = search.narrow(permit, pdqm.PARAMETERS)
+        inside = {"$and": [{"_id": {"$in": touched}}, within]}
+        found = await self.people.records.many(inside, {"_id": 1}, session=change.session)
+        if len(found) < len(touched):
             words = "The token does not cover this Patient."
             raise Refused(one.placed(Issue(FORBIDDEN, words, "Patient")))
 
@@ -266,7 +269,7 @@ def _too_many(message: Message) -> list[Issue]:
 def _may_delete(call: Call, message: Message) -> list[Issue]:
     made = []
     for entry in message.entries:
-        denied = grant(call.caller.scope, _needs(entry))
+        denied = call.grant(_needs(entry))
         if isinstance(denied, Denied):
             made.append(Issue(FORBIDDEN, denied.words, f"{entry.where}.request.method", xds=""))
     return made

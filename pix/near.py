@@ -1,7 +1,7 @@
 """What the neighbours of pix are told: who a Patient or an identifier is.
 
-`Neighbour` is handed to neighbours in the same process; far ones call the rows `pixm.WHO` and
-`pixm.PATIENTS`.
+`Neighbour` is handed to neighbours in the same process; far ones call the rows `pixm.WHO`,
+`pixm.PATIENTS` and `pixm.FIND`.
 """
 
 from __future__ import annotations
@@ -9,21 +9,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from chassis import search
 from chassis.body import parse_json
-from chassis.call import Answer, Call, Caller, dumps
+from chassis.call import Account, Answer, Call, Caller, dumps, fresh_id
 from chassis.mongo import Filter
 from governance.identifiers import Sight
 from governance.permit import Permit
 from pix import showing
 from pix.crossreference import CrossReference, told_of
+from pix.demographics import Demographics
 from pix.people import People
 from pix.sources import Sources
 from standards import pdqm, pixm
-from standards.outcome import INVALID, Issue, Refused
+from standards.outcome import INVALID, TOO_COSTLY, Issue, Refused
 from standards.records import LIVED
+from standards.search import parse as parse_search
+
+_SHOWN = 20  # as many as a person looks through on a page
 
 Asked = tuple[str, ...]
 """`("id", patient_id)` or `("identifier", system, value)`."""
@@ -41,11 +46,22 @@ class Who:
     same: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search for people found; `more` says that there are more than are told."""
+
+    patients: tuple[bytes, ...]
+    more: bool
+
+
 class Neighbour:
     """The near object of pix."""
 
-    def __init__(self, people: People, crossing: CrossReference, sources: Sources) -> None:
+    def __init__(
+        self, people: People, crossing: CrossReference, sources: Sources, demographics: Demographics
+    ) -> None:
         self.people, self.crossing, self.sources = people, crossing, sources
+        self.demographics = demographics
         self.domains = crossing.domains
 
     async def who(
@@ -75,6 +91,38 @@ class Neighbour:
     async def feeds(self, client: str) -> frozenset[str]:
         """The systems of the identifier domains that this client is the source of."""
         return await self.crossing.sights.fed(client)
+
+    async def find(self, asked: Sequence[tuple[str, str]], viewer: Caller) -> Found:
+        """The people that these search parameters of ITI-78 find, as this viewer may see them: for each
+        person the first of their records. A search that finds too many tells nobody."""
+        pairs = tuple(asked)
+        call = Call(
+            row=pdqm.ITI_78, method="GET", path={}, query=pairs, headers={}, base=self.domains.base,
+            caller=viewer, permit=Permit(), now=datetime.now(UTC), request_id=fresh_id(),
+            account=Account(),
+        )  # fmt: skip
+        call.search = parse_search(
+            (*pairs, ("_count", str(_SHOWN * 5))), pdqm.PARAMETERS,
+            resource="Patient", base=self.domains.base, now=call.now,
+        )  # fmt: skip
+        try:
+            answer = await self.demographics.search(call)
+        except Refused as refusal:
+            if refusal.issues[0].kind is TOO_COSTLY:
+                return Found((), more=True)
+            raise
+        bundle = parse_json(answer.body)
+        matched = [e["resource"] for e in bundle.get("entry", ()) if e["search"]["mode"] == "match"]
+        shown = [patient for patient in matched if patient.get("active") is not False]
+        who = await self.who([("id", patient["id"]) for patient in shown], viewer)
+        first: dict[str, Any] = {}
+        for patient in shown:
+            known = who.get(("id", patient["id"]))
+            first.setdefault(known.person if known else patient["id"], patient)
+        told = tuple(dumps(patient) for patient in first.values())
+        return Found(
+            told[:_SHOWN], more=len(told) > _SHOWN or bundle.get("total", 0) > len(matched)
+        )
 
     async def happened(self, since: str) -> list[tuple[str, str]]:
         """(event id, record) of merges and revisions from an event id on, in their order, at most
@@ -168,6 +216,23 @@ class Neighbour:
         if not isinstance(client, str):
             raise Refused(Issue(INVALID, pixm.FEEDS.words, "client"))
         told = {"feeds": sorted(await self.feeds(client))}
+        return Answer(200, dumps(told), media="application/json")
+
+    async def answer_find(self, call: Call) -> Answer:
+        """`find` over HTTP."""
+        said = call.resource or {}
+        viewer, asked = _viewer(said.get("viewer")), said.get("asked")
+        if (
+            viewer is None
+            or not isinstance(asked, list)
+            or not all(
+                isinstance(pair, list) and len(pair) == 2 and all(isinstance(p, str) for p in pair)
+                for pair in asked
+            )
+        ):
+            raise Refused(Issue(INVALID, pixm.FIND.words))
+        found = await self.find([(pair[0], pair[1]) for pair in asked], viewer)
+        told = {"patients": [body.decode() for body in found.patients], "more": found.more}
         return Answer(200, dumps(told), media="application/json")
 
     async def answer_happened(self, call: Call) -> Answer:

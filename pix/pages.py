@@ -74,7 +74,7 @@ async def links(
 
 
 def _owner(call: Call) -> str:
-    return f"{call.caller.client_id} {call.caller.subject} {call.caller.role}"
+    return f"{call.caller.owner} {call.caller.subject} {call.caller.role}"
 
 
 def _pairs(asked: Asked) -> tuple[tuple[str, str], ...]:

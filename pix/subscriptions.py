@@ -23,10 +23,10 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from chassis import outbox, search
 from chassis.call import Answer, Call, dumps, instant
+from chassis.destinations import Allowed
 from chassis.mongo import Doc, Filter, Mongo, Table
-from governance.permit import Denied, grant
+from governance.permit import Denied
 from pix import showing
-from pix.endpoints import Allowed
 from pix.identifiers import Domains, Identifier
 from pix.people import DATABASE
 from pix.sources import FEEDER
@@ -168,7 +168,7 @@ class Subscriptions:
     def _faults(self, call: Call, own: Mapping[str, Any]) -> list[Issue]:
         """What this exchange does not allow, beyond the profile."""
         made: list[Issue] = []
-        permit = grant(call.caller.scope, Needs("r", "Patient", ("ITI-94",)))
+        permit = call.grant(Needs("r", "Patient", ("ITI-94",)))
         if isinstance(permit, Denied):
             raise Refused(Issue(FORBIDDEN, permit.words))
         if permit.narrow or call.permit.narrow:

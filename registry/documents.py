@@ -23,9 +23,10 @@ from pymongo import IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from chassis import outbox
+from chassis import outbox, search
 from chassis.call import Call, Caller
 from chassis.mongo import Coalesced, Doc, Filter, Gathered, Mongo, Table
+from governance.permit import WHOSE, Permit
 from registry.sent import Draft
 from registry.standing import Known
 from registry.submission import Change, Submission
@@ -102,8 +103,19 @@ class Documents:
         """The table of their earlier versions."""
         return self.documents_history if resource == "DocumentReference" else self.lists_history
 
-    async def proofs(self, where: Filter, seen: Filter, limit: int) -> list[bytes]:
-        """The Provenances that match, if all that they name lies within `seen`."""
+    async def proofs(self, where: Filter, permit: Permit, seen: Filter, limit: int) -> list[bytes]:
+        """The Provenances that match and lie within the permit, if all that they name lies within
+        `seen`, and within the patient's record when the permit ends there."""
+        made: dict[bytes, None] = {}
+        for group in permit.narrow or (frozenset[tuple[str, str]](),):
+            whose = Permit(narrow=(frozenset(p for p in group if p[0] == WHOSE),))
+            rest = Permit(narrow=(frozenset(p for p in group if p[0] != WHOSE),))
+            within = search.all_of([where, search.narrow(rest, (), "Provenance")])
+            named = search.all_of([seen, search.narrow(whose, (), "Provenance")])
+            made |= dict.fromkeys(await self._proofs(within, named, limit))
+        return list(made)[:limit]
+
+    async def _proofs(self, where: Filter, seen: Filter, limit: int) -> list[bytes]:
         found = await self.provenances.many(where, sort=[("_id", 1)], limit=limit)
         named = {t for row in found for t in row["target"]}
         known: set[str] = set()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from chassis import search
 from chassis.call import Call
 from chassis.mongo import Doc, Filter
-from governance.permit import Denied, Permit, grant
+from governance.permit import Denied, Permit
 from registry.documents import Documents, visible
 from registry.neighbours import People
 from registry.shown import FIELD, Show
@@ -68,10 +68,8 @@ class Inclusions:
                 words = f"No {type_} is included: {permit.words}"
                 told.append(Issue(FORBIDDEN, words, "_include", "information"))
             elif type_ == "Provenance":
-                where = search.all_of(
-                    [search.any_of(asked.pointing[type_]), search.narrow(permit, ())]
-                )
-                found += await self.store.proofs(where, visible(call.caller), MOST)
+                where = search.any_of(asked.pointing[type_])
+                found += await self.store.proofs(where, permit, visible(call.caller), MOST)
             elif type_ == "Patient":
                 found += await self._patients(call, asked.ids[type_], permit)
             else:
@@ -112,7 +110,7 @@ class Inclusions:
 
 def _permit(call: Call, type_: str) -> Permit | Denied:
     needs = _NEEDS[type_]
-    return grant(call.caller.scope, needs) if isinstance(needs, Needs) else Permit()
+    return call.grant(needs) if isinstance(needs, Needs) else Permit()
 
 
 def wanted(call: Call, rows: Sequence[Doc]) -> Wanted:

@@ -23,7 +23,7 @@ from chassis.call import Answer, Call, Handler, Route, dumps
 from chassis.caller import challenge
 from chassis.mongo import Doc, Filter
 from chassis.settings import Settings
-from governance.permit import Denied, Permit, grant
+from governance.permit import Denied, Permit
 from registry import pointer as pointers
 from registry.documents import DATABASE, Check, Documents, MovedError, visible
 from registry.elsewhere import Whereabouts
@@ -352,7 +352,7 @@ def _own(call: Call) -> str:
 
 
 def _granted(call: Call, letter: str) -> Permit:
-    permit = grant(call.caller.scope, Needs(letter, "DocumentReference"))  # type: ignore[arg-type]
+    permit = call.grant(Needs(letter, "DocumentReference"))  # type: ignore[arg-type]
     if isinstance(permit, Denied):
         raise _forbidden(permit.words, letter)
     return permit

@@ -22,7 +22,7 @@ from chassis.call import Answer, Call
 from chassis.caller import challenge
 from chassis.settings import Settings
 from chassis.spool import by_token
-from governance.permit import Denied, Permit, grant
+from governance.permit import Denied, Permit
 from registry.documents import SYSTEM, Check, Documents, MovedError, submitter
 from registry.draft import drafted
 from registry.elsewhere import located
@@ -192,7 +192,7 @@ def _permits(call: Call, draft: Draft) -> dict[str, Permit]:
     literals = call.row.scope.literals if isinstance(call.row.scope, Needs) else ()
     made = {}
     for letter, resource in sorted(needed):
-        permit = grant(call.caller.scope, Needs(letter, resource, literals))  # type: ignore[arg-type]
+        permit = call.grant(Needs(letter, resource, literals))  # type: ignore[arg-type]
         if isinstance(permit, Denied):
             raise _forbidden(permit.words, letter, resource)
         made[letter + resource] = permit

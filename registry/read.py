@@ -8,6 +8,7 @@ from email.utils import formatdate
 from chassis import search
 from chassis.call import Answer, Call
 from chassis.mongo import Coalesced, Doc
+from governance.permit import Permit
 from registry.documents import Documents, submitter, visible
 from registry.shown import FIELD, Show, Shown
 from standards.mhd import DOCUMENT_PARAMETERS, LIST_PARAMETERS
@@ -34,17 +35,19 @@ class Read:
         caller may not see."""
         id_ = call.path["id"]
         call.account.data.append(f"Provenance/{id_}")
-        where = search.all_of([{"_id": id_}, search.narrow(call.permit, ())])
-        found = await self.store.proofs(where, visible(call.caller), 1)
+        found = await self.store.proofs({"_id": id_}, call.permit, visible(call.caller), 1)
         if not found:
             words = "No Provenance has this id, or none that the token reaches."
             raise Refused(Issue(NOT_FOUND, words))
         return Answer(200, found[0], {"ETag": 'W/"1"'})
 
     async def version(self, call: Call) -> Answer:
-        """One version. Raises `Refused` (404) for an unknown one."""
+        """One version. Raises `Refused` (404) for an unknown one, and for an earlier one of what the
+        token reaches by a query only: earlier versions are not indexed."""
         found = await self.covered(call)
         if str(found["v"]) != call.path["vid"]:
+            if call.permit.narrow:
+                await self.covered(call, call.permit.unasked)
             history = self.store.history(call.row.resource)
             earlier = await history.one({"_id": f"{call.path['id']}/{call.path['vid']}"}, _FIELDS)
             if earlier is None:
@@ -52,14 +55,17 @@ class Read:
             found = earlier
         return _answer(found, await self.shown.to(call))
 
-    async def covered(self, call: Call) -> Doc:
-        """The newest row, if the token reaches it; what it does not reach looks like what is not."""
+    async def covered(self, call: Call, permit: Permit | None = None) -> Doc:
+        """The newest row, if the token reaches it; what it does not reach looks like what is not.
+        `permit` is another than that of the call."""
         kind, id_ = call.row.resource, call.path["id"]
-        call.account.data.append(f"{kind}/{id_}")
+        permit = permit or call.permit
+        if f"{kind}/{id_}" not in call.account.data:
+            call.account.data.append(f"{kind}/{id_}")
         seen = visible(call.caller)
-        if call.permit.narrow:
+        if permit.narrow:
             parameters = DOCUMENT_PARAMETERS if kind == "DocumentReference" else LIST_PARAMETERS
-            where = search.all_of([{"_id": id_}, seen, search.narrow(call.permit, parameters)])
+            where = search.all_of([{"_id": id_}, seen, search.narrow(permit, parameters)])
             found = await self.store.current(kind).one(where, _FIELDS)
         else:
             found = await (self._documents if kind == "DocumentReference" else self._lists).get(id_)
@@ -69,7 +75,7 @@ class Read:
             raise Refused(
                 Issue(NOT_FOUND, f"No {kind} has this id, or none that the token reaches.")
             )
-        if found["subject"]:
+        if found["subject"] and f"Patient/{found['subject']}" not in call.account.patients:
             call.account.patients.append(f"Patient/{found['subject']}")
         return found
 

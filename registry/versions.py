@@ -89,7 +89,7 @@ class Versions:
         """
         wanted = _wanted(call.query)
         now = await self.read.covered(call)
-        earlier = await self.store.history(call.row.resource).many({"of": now["_id"]}, _LIGHT)
+        earlier = await self._earlier(call, [now["_id"]])
         found = _ordered(wanted, _versions([now], earlier))
         link = f"{call.base}/{call.row.resource}/{now['_id']}/_history"
         return await self._page(call, wanted, found, link)
@@ -109,11 +109,24 @@ class Versions:
             where.append(search.narrow(call.permit, parameters))
         now = await self.store.current(kind).many(search.all_of(where), _LIGHT)
         ids = [row["_id"] for row in now]
-        earlier = await self.store.history(kind).many({"of": {"$in": ids}}, _LIGHT) if ids else []
+        earlier = await self._earlier(call, ids)
         found = _ordered(wanted, _versions(now, earlier))
         call.account.data += sorted({f"{kind}/{v.of}" for v in found[: wanted.count]})
         said = "&".join(f"{quote(k)}={quote(v)}" for k, v in pairs)
         return await self._page(call, wanted, found, f"{call.base}/{kind}/_history?{said}", pairs)
+
+    async def _earlier(self, call: Call, ids: Sequence[str]) -> list[Doc]:
+        """The earlier versions of these. They are not indexed, so that a scope with a query does not
+        reach them: what they said is not what was asked for."""
+        kind = call.row.resource
+        if call.permit.narrow and ids:
+            parameters = DOCUMENT_PARAMETERS if kind == "DocumentReference" else LIST_PARAMETERS
+            within = search.narrow(call.permit.unasked, parameters)
+            where = search.all_of([{"_id": {"$in": list(ids)}}, within])
+            ids = [row["_id"] for row in await self.store.current(kind).many(where, {"_id": 1})]
+        return (
+            await self.store.history(kind).many({"of": {"$in": list(ids)}}, _LIGHT) if ids else []
+        )
 
     async def _records(self, call: Call, pairs: Sequence[tuple[str, str]]) -> list[str]:
         asked = [q for name, value in pairs if (q := _question(call.base, name, value))]
@@ -145,7 +158,7 @@ class Versions:
         key = await cursor_key(self.store.mongo, DATABASE)
         return unseal(
             key, _row(call), cursor,
-            client=call.caller.client_id, policy=call.permit.version, now=call.now,
+            client=call.caller.owner, policy=call.permit.version, now=call.now,
         )  # fmt: skip
 
     async def _page(
@@ -164,7 +177,7 @@ class Versions:
             key = await cursor_key(self.store.mongo, DATABASE)
             spot = Place(
                 tuple(p for p in pairs if p[0] != CURSOR), wanted.count, "", page[-1].place,
-                call.caller.client_id, call.permit.version, call.now, call.now + LIFE,
+                call.caller.owner, call.permit.version, call.now, call.now + LIFE,
             )  # fmt: skip
             links.append(
                 ("next", f"{link.partition('?')[0]}?{CURSOR}={seal(key, _row(call), spot)}")

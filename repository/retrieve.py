@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from chassis.call import Answer, Call
 from chassis.caller import challenge
-from governance.permit import Denied, Permit, grant
+from governance.permit import Denied, Permit
 from repository.forms import Form, file_name, form, in_base64, safe_type, wrapped
 from repository.locator import Locator
 from repository.neighbours import Citation, Registry
@@ -86,13 +86,14 @@ def _refuse_what_is_not_given_out(held: Held) -> None:
 
 
 def _reach(call: Call) -> Permit:
-    """How far the token reaches into DocumentReference, whose rights the document inherits."""
-    permit = grant(call.caller.scope, Needs("r", "DocumentReference", _LITERALS))
+    """How far the token reaches into DocumentReference, whose rights the document inherits, and no
+    farther than it reaches into Binary."""
+    permit = call.grant(Needs("r", "DocumentReference", _LITERALS))
     if isinstance(permit, Denied):
         words = "A document inherits the rights of its DocumentReference. " + permit.words
         told = challenge("insufficient_scope", words, permit.scope)
         raise Refused(Issue(FORBIDDEN, words), headers=told)
-    return permit
+    return permit.both(call.permit.unasked)
 
 
 def _account(call: Call, binary_id: str, citation: Citation) -> None:

@@ -72,7 +72,7 @@ SEARCH: tuple[SearchParameter, ...] = (
 
 RECORD = Transaction(
     "ITI-20", "Record Audit Event", "audit", "create", "AuditEvent", (("POST", "/AuditEvent"),),
-    Needs("c", "AuditEvent", ("ITI-20",)), balp.ITI_20, SEE_20, body="resource",
+    Needs("c", "AuditEvent", ("ITI-20",)), balp.ITI_20, SEE_20, body="resource", narrows=False,
     words="Keeps one AuditEvent of another system. Updates and deletions are never possible.",
 )  # fmt: skip
 RETRIEVE = Transaction(

@@ -191,6 +191,15 @@ REVOCATION = AuditPattern(
     (DCM, "110113", "Security Alert"), "E", (), "110150", "AuthzOauthService", None, ("token",),
     see="RFC 7009; security digest 5.12",
 )  # fmt: skip
+# A person lets an app in, refuses it or takes that back; a host system opens an app for its user.
+APPROVAL = AuditPattern(
+    (DCM, "110114", "User Authentication"), "E", (), "110150", "AuthzOauthService", None,
+    ("token", "patient"), see="security digest 5.12",
+)  # fmt: skip
+LAUNCH = AuditPattern(
+    (DCM, "110114", "User Authentication"), "E", (), "110150", "AuthzOauthService", None,
+    ("token", "patient"), see="SMART App Launch 2.2 EHR launch; security digest 5.12",
+)  # fmt: skip
 ITI_20 = rest(
     "C", "create", ("data",), iti=("ITI-20", "Record Audit Event"), see="RESTful ATNA 3.20.5"
 )
@@ -243,7 +252,7 @@ PATTERNS: Mapping[str, AuditPattern] = {
     "read": READ, "vread": VREAD, "history": HISTORY, "update": UPDATE, "delete": DELETE,
     "search": SEARCH, "revocation": REVOCATION, "ITI-93": ITI_93, "ITI-94 create": ITI_94_CREATE,
     "ITI-94 read": ITI_94_READ, "ITI-94 update": ITI_94_UPDATE, "ITI-94 delete": ITI_94_DELETE,
-    "ITI-94 search": ITI_94_SEARCH,
+    "ITI-94 search": ITI_94_SEARCH, "approval": APPROVAL, "launch": LAUNCH,
 }  # fmt: skip
 
 # Profiles that do without a patient (PDQm: patient 0..1), and those that want it by identifier:

@@ -78,6 +78,8 @@ METADATA = Transaction(
     parameters=("mode",),
 )
 
+_SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+_IHE_SECURITY = "http://profiles.ihe.net/fhir/ihe.securityTypes/CodeSystem/securityTypes"
 _CONDITIONAL = {"update": "conditionalUpdate", "delete": "conditionalDelete"}
 
 
@@ -163,18 +165,25 @@ def _messaging(rows: list[Transaction], base: str) -> dict[str, Any]:
 
 
 def _security(auth: str) -> dict[str, Any]:
-    service = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+    """SMART's and IUA's service codes, and SMART's extension for clients that read no other discovery
+    (SMART App Launch 2.2 conformance; IUA 3.72; security digest 1.2, 3.1)."""
+    uris = {
+        "authorize": f"{auth}/authorize",
+        "token": f"{auth}/token",
+        "introspect": f"{auth}/introspect",
+        "revoke": f"{auth}/revoke",
+        "manage": f"{auth}/apps",
+    }
     return {
-        "cors": False,
-        "service": [{"coding": [{"system": service, "code": "SMART-on-FHIR"}]}],
+        "cors": True,
+        "service": [
+            {"coding": [{"system": _SECURITY_SERVICE, "code": "SMART-on-FHIR"}]},
+            {"coding": [{"system": _IHE_SECURITY, "code": "IUA"}]},
+        ],
         "extension": [
             {
                 "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
-                "extension": [
-                    {"url": "token", "valueUri": f"{auth}/token"},
-                    {"url": "introspect", "valueUri": f"{auth}/introspect"},
-                    {"url": "revoke", "valueUri": f"{auth}/revoke"},
-                ],
+                "extension": [{"url": name, "valueUri": uri} for name, uri in uris.items()],
             }
         ],
     }

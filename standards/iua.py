@@ -25,7 +25,7 @@ TOKEN_TYPES = (
 ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105  RFC 9068 §2.1: no other JWT of ours can pass for a token
 ACCESS_TOKEN_TYPES = frozenset({ACCESS_TOKEN_TYPE, "application/at+jwt"})
 
-_OWN_KEY = Public("the client proves itself with its own key (private_key_jwt), not with a token")
+_OWN_KEY = Public("the client proves itself with its own key or secret, not with a token")
 
 GET_TOKEN = Transaction(
     code="ITI-71",
@@ -36,10 +36,11 @@ GET_TOKEN = Transaction(
     routes=(("POST", "/auth/token"),),
     scope=_OWN_KEY,
     audit=balp.ITI_71,
-    see="IUA 3.71; SMART App Launch 2.2 Backend Services",
+    see="IUA 3.71; SMART App Launch 2.2 Backend Services, obtain-access-token, refresh",
     body="raw",
     surface="internal",
-    words="Client credentials with a signed assertion (RS384, ES384); other grants come with sign-in.",
+    words="authorization_code and refresh_token for apps of people; client_credentials for systems, with a "
+    "signed assertion (RS384, ES384).",
 )
 INCORPORATE_TOKEN = Transaction(
     code="ITI-72",
@@ -136,6 +137,7 @@ TRANSACTIONS: tuple[Transaction, ...] = (
     REVOCATIONS,
 )  # fmt: skip
 
+_ENDS = ("grant", "session", "person")
 _REQUIRED = ("iss", "sub", "client_id", "jti", "scope")
 
 
@@ -161,15 +163,19 @@ def claims(
     now: int,
     seconds: int,
     words: balp.Vocabulary,
+    generation: int = 0,
+    subject: str = "",
+    patient: str = "",
 ) -> dict[str, Any]:
-    """The claims of an access token for a backend client (IUA 3.71.4.2.2.1, RFC 9068 §2.2).
+    """The claims of an access token (IUA 3.71.4.2.2.1, RFC 9068 §2.2): of a backend client, or of an app
+    that acts for the person `subject`, who has the record of `patient` open.
 
     `words` gives the code systems of the pack's codes. The organisation is a URI, as IUA wants: the
-    system and, after a slash, the code.
+    system and, after a slash, the code. `generation` is that of the client's registration.
     """
     made: dict[str, Any] = {
         "iss": issuer,
-        "sub": client_id,
+        "sub": subject or client_id,
         "aud": [audience],
         "exp": now + seconds,
         "iat": now,
@@ -189,10 +195,14 @@ def claims(
         told["subject_role"] = [_coding(words.roles, who.role)]
     if who.purpose:
         told["purpose_of_use"] = [_coding(words.purposes, who.purpose)]
+    if patient:
+        told["person_id"] = patient
     if told:
         made["extensions"] = {"ihe_iua": told}
     if who.reason:
         made[_reason(issuer)] = who.reason
+    if generation:
+        made[_generation(issuer)] = generation
     return made
 
 
@@ -216,6 +226,30 @@ def identity(claims: Mapping[str, Any], issuer: str) -> Identity:
         reason=_text(claims.get(_reason(issuer))),
         name=_text(told.get("subject_name")),
     )
+
+
+def generation(claims: Mapping[str, Any], issuer: str) -> int:
+    """Under which generation of the client's registration the token was issued."""
+    told = claims.get(_generation(issuer), 0)
+    return told if isinstance(told, int) else 0
+
+
+def ends(claims: Mapping[str, Any], issuer: str) -> dict[str, str]:
+    """What an app's token hangs on: the `grant`, `session` and `person` that end it when they end. ""
+    where the token is nobody's, as a back-end system's is."""
+    return {kind: _text(claims.get(_own(issuer, kind))) for kind in _ENDS}
+
+
+def hanging_on(issuer: str, *, grant: str, session: str, person: str) -> dict[str, str]:
+    """The claims that `ends` reads. They are for the exchange's own services: `told` leaves them out."""
+    said = {"grant": grant, "session": session, "person": person}
+    return {_own(issuer, kind): said[kind] for kind in _ENDS if said[kind]}
+
+
+def told(claims: Mapping[str, Any], issuer: str) -> dict[str, Any]:
+    """The claims as others than our own services are told them (IUA 3.102)."""
+    hidden = {_own(issuer, kind) for kind in _ENDS}
+    return {name: value for name, value in claims.items() if name not in hidden}
 
 
 def scopes_supported(rows: Iterable[Transaction]) -> list[str]:
@@ -243,7 +277,15 @@ def _by_number(literal: str) -> tuple[str, int, str]:
 
 
 def _reason(issuer: str) -> str:
-    return f"{issuer}/claims/reason"
+    return _own(issuer, "reason")
+
+
+def _own(issuer: str, name: str) -> str:
+    return f"{issuer}/claims/{name}"
+
+
+def _generation(issuer: str) -> str:
+    return f"{issuer}/claims/client_generation"
 
 
 def _coding(system: str, code: str) -> dict[str, str]:

@@ -45,6 +45,7 @@ ITI_106 = Transaction(
     resource="DocumentReference",
     routes=(("POST", "/DocumentReference/$generate-metadata"),),
     scope=Needs("c", "DocumentReference", ("ITI-106",)),
+    narrows=True,
     audit=balp.ITI_106,
     see="MHD 2:3.106",
     body="parameters",

@@ -141,6 +141,7 @@ ITI_119 = Transaction(
     resource="Patient",
     routes=(("POST", "/Patient/$match"),),
     scope=Needs("s", "Patient", ("ITI-119",)),
+    narrows=True,
     audit=balp.ITI_119,
     see="PDQm 2:3.119",
     body="parameters",

@@ -35,6 +35,7 @@ ITI_83 = Transaction(
     resource="Patient",
     routes=(("GET", "/Patient/$ihe-pix"), ("POST", "/Patient/$ihe-pix")),
     scope=Needs("s", "Patient", ("ITI-83",)),
+    narrows=True,
     audit=balp.ITI_83,
     see="PIXm 2:3.83",
     body="parameters",
@@ -134,6 +135,21 @@ FEEDS = Transaction(
     surface="internal",
     words='{"client": its id} gives {"feeds": [systems of the domains that it is the source of]}.',
 )
+FIND = Transaction(
+    code="find-people",
+    name="People for a choice",
+    service="pix",
+    interaction="internal",
+    resource="",
+    routes=(("POST", "/internal/pix/find"),),
+    scope=Needs("", "", ("throughline.internal",)),
+    audit=Unaudited("the service that shows them to somebody audits the search and each of them"),
+    see="docs/decisions/0005-near-and-far-neighbours.md; SMART App Launch 2.2 launch/patient",
+    body="json",
+    surface="internal",
+    words='{"asked": [["family", "…"], …] (parameters of ITI-78), "viewer": {"client", "role", '
+    '"organisation", "purpose"}} gives {"patients": [their JSON as text], "more"}: one for each person.',
+)
 HAPPENED = Transaction(
     code="happened",
     name="What happened to records",
@@ -170,6 +186,7 @@ TRANSACTIONS: tuple[Transaction, ...] = (
     ITI_104_REMOVE,
     WHO,
     PATIENTS,
+    FIND,
     HAPPENED,
     FEEDS,
     SOURCE,

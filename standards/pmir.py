@@ -44,6 +44,7 @@ ITI_93 = Transaction(
     resource="Bundle",
     routes=(("POST", "/$process-message"), ("POST", "/Bundle")),
     scope=Needs("u", "Patient", ("ITI-93",)),
+    narrows=True,
     audit=balp.ITI_93,
     see="PMIR 2:3.93",
     body="resource",

@@ -118,11 +118,13 @@ class Public:
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a token must carry: a SMART v2 letter on a resource type, or one of the literal scopes
-    (IUA's transaction names, or our own service scope)."""
+    (IUA's transaction names, or our own service scope). With one of `own` it reaches what is the
+    caller's own, and that is the story's to know."""
 
     letter: Literal["c", "r", "u", "d", "s", ""]
     resource: str
     literals: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,8 @@ class Transaction:
     body while it streams; a `bundle` has those of its Binaries. `door` is the path below `/fhir` of
     another FHIR base, with a CapabilityStatement of its own (`/nrl/producer`); `routes` begin with it.
     `coded` gives the coding that the outcomes of that door carry for an error kind, instead of its XDS
-    code.
+    code. `narrows` says whether its story keeps within a permit that reaches part of a type only; None:
+    every story does, except those of operations.
     """
 
     code: str
@@ -168,3 +171,9 @@ class Transaction:
     documents: tuple[str, ...] = ()
     max_body: int = 16 * 1024 * 1024
     words: str = ""
+    narrows: bool | None = None
+
+    @property
+    def partly(self) -> bool:
+        """Whether a token will do that reaches a part of the type only."""
+        return self.interaction != "operation" if self.narrows is None else self.narrows

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
-from auth.clients import Client, ClientInvalid, Clients, ClientTaken, check, fetchable
+from auth.clients import Client, ClientInvalid, Clients, ClientTaken
+from auth.public_keys import fetchable
+from auth.registration.rules import check
 from chassis.mongo import Mongo
 from tests.auth.authority import a_key, b64, public
 

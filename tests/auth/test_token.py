@@ -253,7 +253,8 @@ async def test_each_wrong_form_is_refused_with_its_error(server: Server) -> None
     rows: list[tuple[dict[str, Any], int, str]] = [
         ({"grant_type": None}, 400, "invalid_request"),
         ({"grant_type": "not_a_grant_type"}, 400, "unsupported_grant_type"),
-        ({"grant_type": "authorization_code"}, 400, "unsupported_grant_type"),
+        ({"grant_type": "authorization_code"}, 400, "unauthorized_client"),
+        ({"grant_type": "refresh_token"}, 400, "unauthorized_client"),
         ({"grant_type": "password"}, 400, "unsupported_grant_type"),
         ({"client_assertion_type": "not_an_assertion_type"}, 401, "invalid_client"),
         ({"client_assertion_type": None}, 400, "invalid_request"),

@@ -90,6 +90,7 @@ COMMANDS = (
     ("clients", "list"), ("clients", "revoke"), ("clients", "keygen"),
     *(("keys", name) for name in ("new", "list", "rotate", "retire", "encrypt")),
     *(("retention", name) for name in ("review", "approve", "destroy", "certificate")),
+    *(("practitioners", name) for name in ("add", "list", "role", "password", "deactivate")),
 )  # fmt: skip
 
 
@@ -289,13 +290,94 @@ def test_a_registration_nobody_agreed_on_is_refused(
         assert "--role R-XYZ" in errors
 
 
+def test_an_app_is_registered_shown_changed_and_given_a_new_secret(
+    run: Run, serving: Serving
+) -> None:
+    name, data = f"app-{uuid.uuid4().hex[:8]}", ("--data", serving.data)
+    code, out, _ = run(
+        "clients", "add", name, "--kind", "symmetric", "--title", "Ward list", "--scope",
+        "launch openid fhirUser offline_access patient/*.rs", "--redirect-uri",
+        "https://app.example/back", "--launch-uri", "https://app.example/launch", "--origin",
+        "https://static.example", "--contact", "a@b.example", *data,
+    )  # fmt: skip
+    first = out.strip()
+    assert code == Exit.OK
+    assert len(first) >= 43
+    shown = json.loads(run("clients", "show", name, "--json", *data)[1])
+    assert shown["client_name"] == "Ward list"
+    assert shown["grant_types"] == ["authorization_code", "refresh_token"]
+    assert shown["redirect_uris"] == ["https://app.example/back"]
+    code, out, _ = run(
+        "clients", "change", name, "--scope", "openid", "--origin", "", "--title", "Wards", *data
+    )
+    assert (code, out) == (Exit.OK, "")
+    shown = json.loads(run("clients", "show", name, "--json", *data)[1])
+    assert (shown["scope"], shown["client_name"]) == ("openid", "Wards")
+    assert "origins" not in shown
+    code, out, _ = run("clients", "secret", name, *data)
+    second = out.strip()
+    assert code == Exit.OK
+    assert second != first
+    said = run("clients", "show", name, *data)[1] + run("clients", "list", "--json", *data)[1]
+    assert first not in said
+    assert second not in said
+    assert "symmetric" in said
+
+
+def test_a_client_that_cannot_be_is_refused_with_all_faults(run: Run, serving: Serving) -> None:
+    data = ("--data", serving.data)
+    code, out, errors = run(
+        "clients", "add", "c d", "--kind", "public", "--scope", "system/*.rs", "--redirect-uri",
+        "http://app.example", "--logo", "x", *data,
+    )  # fmt: skip
+    assert (code, out) == (Exit.REFUSED, "")
+    for words in ("client id", "system/*.rs", "https", "logo_uri"):
+        assert words in errors
+    for command in ("show", "secret", "change"):
+        code, _, errors = run("clients", command, "nobody", *data)
+        assert code == Exit.REFUSED
+        assert "nobody" in errors
+
+
+def test_an_invitation_is_made_listed_and_ended(run: Run, serving: Serving) -> None:
+    data = ("--data", serving.data)
+    scope = "openid fhirUser patient/*.rs"
+    code, out, _ = run("clients", "invite", "The hackathon", "--scope", scope, "--uses", "2", *data)
+    token = out.strip()
+    assert code == Exit.OK
+    origin = serving.ready["fhir"].removesuffix("/fhir")
+    said = {
+        "client_name": "Ward list", "redirect_uris": ["https://app.example/back"],
+        "token_endpoint_auth_method": "none", "scope": "openid",
+    }  # fmt: skip
+    bearer = {"Authorization": f"Bearer {token}"}
+    made = httpx.post(f"{origin}/auth/register", json=said, headers=bearer)
+    assert made.status_code == 201, made.text
+    listed = json.loads(run("clients", "invitations", "--json", *data)[1])
+    assert (listed[0]["label"], listed[0]["uses"]) == ("The hackathon", 1)
+    assert token not in str(listed)
+    assert listed[0]["id"] in run("clients", "invitations", *data)[1]
+    assert run("clients", "uninvite", listed[0]["id"], *data)[0] == Exit.OK
+    assert run("clients", "uninvite", listed[0]["id"], *data)[0] == Exit.REFUSED
+    refused = httpx.post(f"{origin}/auth/register", json=said, headers=bearer)
+    assert refused.status_code == 401
+    code, _, errors = run(
+        "clients", "invite", "", "--scope", "clients-admin", "--days", "900", *data
+    )
+    assert code == Exit.REFUSED
+    for words in ("command line", "366 days", "for whom"):
+        assert words in errors
+
+
 def test_every_scope_that_a_row_takes_can_be_registered() -> None:
-    from exchange.clients import LITERALS
+    from affinity.pack import load
+    from auth.registration.agreed import Agreed
     from standards.rows import Needs
 
+    known = Agreed.of(load("greater_manchester"), ROWS).literals
     for row in ROWS:
         if isinstance(row.scope, Needs):
-            assert set(row.scope.literals) <= LITERALS
+            assert set(row.scope.literals) <= known
 
 
 def test_a_private_key_is_never_overwritten_nor_registered(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from governance.permit import Denied, Permit, decide, grant
+from governance.permit import WHOSE, Denied, Permit, decide, grant
 from standards.rows import Needs, Public, Transaction, Unaudited
 
 FIND = Needs("s", "DocumentReference", ("ITI-67",))
@@ -66,6 +68,67 @@ def test_a_transactions_own_name_permits_without_narrowing() -> None:
     decision = grant("system/DocumentReference.s?category=a ITI-67", FIND)
     assert isinstance(decision, Permit)
     assert (decision.by, decision.narrow) == (("ITI-67",), ())
+
+
+def test_a_patients_scope_reaches_the_patients_record_only() -> None:
+    found = grant("patient/*.rs", FIND, ("a", "b"))
+    assert isinstance(found, Permit)
+    assert found.narrow == (frozenset({(WHOSE, "a,b")}),)
+    found = grant(
+        "patient/DocumentReference.s?category=x user/DocumentReference.s?type=y", FIND, ("a",)
+    )
+    assert isinstance(found, Permit)
+    assert set(found.narrow) == {
+        frozenset({(WHOSE, "a"), ("category", "x")}), frozenset({("type", "y")}),
+    }  # fmt: skip
+    assert found.unasked.narrow not in ((), found.narrow), "without its queries nothing is left"
+    whole = grant("patient/*.rs user/*.s", FIND, ("a",))
+    assert isinstance(whole, Permit)
+    assert whole.narrow == ()
+
+
+def test_a_patient_whom_nobody_has_opens_nothing() -> None:
+    for patients, word in ((None, "has no patient"), ((), "Nobody is known")):
+        denied = grant("patient/*.rs", FIND, patients)
+        assert isinstance(denied, Denied)
+        assert word in denied.words
+    assert isinstance(grant("ITI-67", FIND, ()), Denied)
+
+
+def test_a_transactions_name_is_the_patients_when_the_token_has_one() -> None:
+    found = grant("ITI-67", FIND, ("a",))
+    assert isinstance(found, Permit)
+    assert found.narrow == (frozenset({(WHOSE, "a")}),)
+    assert isinstance(grant("ITI-94", Needs("r", "Subscription", ("ITI-94",)), ("a",)), Denied)
+    steward = grant("throughline.steward", Needs("", "", ("throughline.steward",)), ("a",))
+    assert steward == Permit(("throughline.steward",)), "what is about no type is about no patient"
+
+
+def test_an_operation_that_cannot_keep_within_a_part_needs_the_whole() -> None:
+    row = replace(a_row(FIND), interaction="operation")
+    for scope in ("system/*.s?category=a", "patient/*.rs"):
+        denied = decide(scope, row, ("a",))
+        assert isinstance(denied, Denied)
+        assert "reaches beyond" in denied.words
+        assert isinstance(decide(scope, replace(row, narrows=True), ("a",)), Permit)
+    assert decide("user/*.s patient/*.rs", row, ("a",)) == Permit(("user/*.s", "patient/*.rs"))
+
+
+def test_who_lacks_a_right_is_told_of_the_level_at_which_it_has_others() -> None:
+    denied = grant("user/Patient.r", FIND)
+    assert isinstance(denied, Denied)
+    assert denied.scope == "user/DocumentReference.s"
+
+
+def test_two_permits_together_are_what_both_reach() -> None:
+    part = Permit(("x",), (frozenset({("a", "1")}), frozenset({("b", "2")})))
+    other = Permit(("y",), (frozenset({("c", "3")}),))
+    both = part.both(other)
+    assert set(both.narrow) == {
+        frozenset({("a", "1"), ("c", "3")}),
+        frozenset({("b", "2"), ("c", "3")}),
+    }
+    assert part.both(Permit()).narrow == Permit().both(part).narrow == part.narrow
 
 
 def test_an_internal_door_opens_to_its_own_scope_only() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance.scopes import Scope, covers, outside, parse
+from governance.scopes import Scope, covers, granted, outside, parse, spelled
 
 LETTERS = "cruds"
 letters = st.sets(st.sampled_from(LETTERS), min_size=1).map(
@@ -112,3 +112,74 @@ def test_other_words_are_compared_as_they_stand() -> None:
     assert outside(["ITI-67", "openid"], ["ITI-67"]) == ("openid",)
     assert outside(["system/Patient.sr"], ["system/*.cruds"]) == ("system/Patient.sr",)
     assert outside([], []) == ()
+
+
+# -- what is granted of what is asked ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "ceiling", "given"),
+    [
+        ("patient/*.rs openid", "patient/*.cruds openid fhirUser", "patient/*.rs openid"),
+        ("patient/*.cruds", "patient/Patient.rs patient/List.r", "patient/Patient.rs patient/List.r"),
+        ("patient/*.read", "patient/Patient.cruds patient/List.r", "patient/Patient.read patient/List.r"),
+        ("patient/Patient.*", "patient/*.read", "patient/Patient.read"),
+        ("system/Patient.rs", "patient/*.cruds", ""),
+        ("offline_access launch", "launch", "launch"),
+        ("patient/List.rs", "patient/List.rs?code=folder", "patient/List.rs?code=folder"),
+        ("patient/List.rs?status=current", "patient/*.r?code=folder",
+         "patient/List.r?code=folder&status=current"),
+        ("patient/List.cruds", "patient/List.rs?code=folder patient/List.r patient/*.s",
+         "patient/List.rs"),
+        ("patient/List.rs", "patient/*.r?code=folder patient/*.rs?code=folder&date=2026",
+         "patient/List.r?code=folder patient/List.rs?code=folder&date=2026"),
+        ("patient/Observation.rs?category=http://a.example/c|lab", "patient/*.rs",
+         "patient/Observation.rs?category=http://a.example/c|lab"),
+        ("patient/Observation.sr", "patient/*.cruds", ""),
+    ],
+)  # fmt: skip
+def test_less_is_granted_where_more_is_asked_for_in_the_spelling_of_the_request(
+    asked: str, ceiling: str, given: str
+) -> None:
+    assert granted(asked.split(), ceiling.split()) == tuple(given.split())
+
+
+@given(st.lists(clinical, max_size=3), st.lists(clinical, max_size=3))
+def test_what_is_granted_lies_inside_the_request_and_the_ceiling(
+    asked: list[str], ceiling: list[str]
+) -> None:
+    given = granted(asked, ceiling)
+    assert outside(given, ceiling) == ()
+    assert outside(given, asked) == ()
+    assert granted(given, ceiling) == given
+
+
+@given(
+    st.lists(clinical, max_size=3), st.lists(clinical, max_size=3), levels,
+    st.sampled_from(["Patient", "Observation", "Task"]), st.sampled_from(LETTERS),
+    st.frozensets(st.tuples(st.sampled_from(["category", "status"]), st.sampled_from("ab"))),
+)  # fmt: skip
+def test_nothing_that_both_allow_is_withheld(
+    asked: list[str], ceiling: list[str], level: str, kind: str, letter: str,
+    facts: frozenset[tuple[str, str]],
+) -> None:  # fmt: skip
+    def allowed(tokens: list[str] | tuple[str, ...]) -> bool:
+        scopes = [s for s in map(parse, tokens) if s and s.level == level]
+        return any(_allows(s, kind, letter, facts) for s in scopes)
+
+    assert allowed(granted(asked, ceiling)) == (allowed(asked) and allowed(ceiling))
+
+
+@given(clinical)
+def test_a_scope_that_is_spelled_out_again_means_the_same(token: str) -> None:
+    made = parse(token)
+    assert made is not None
+    again = parse(spelled(made))
+    assert again is not None
+    assert (again.letters, again.query, again.resource) == (made.letters, made.query, made.resource)
+
+
+def test_a_scope_may_be_written_with_its_full_name() -> None:
+    made = parse("http://smarthealthit.org/fhir/scopes/patient/Patient.rs")
+    assert made is not None
+    assert (made.level, made.resource) == ("patient", "Patient")

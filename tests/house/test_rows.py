@@ -85,6 +85,10 @@ def test_every_served_route_comes_from_a_row_or_is_declared_plain(exchange: Exch
     plain = {
         "/openapi.json", "/auth/token", "/auth/jwks", "/auth/introspect", "/auth/revoke", "/auth/revocations",
         "/fhir/.well-known/smart-configuration", "/.well-known/oauth-authorization-server/auth",
+        "/auth/assets/{digest}/{name:path}", "/auth/authorize", "/auth/authorize/{id}", "/auth/launches",
+        "/auth/apps", "/auth/.well-known/openid-configuration", "/.well-known/openid-configuration/auth",
+        "/auth/clients", "/auth/clients/{id}", "/auth/clients/{id}/secret", "/auth/invitations",
+        "/auth/invitations/{id}", "/auth/register", "/auth/register/{id}",
     }  # fmt: skip
     for route in app.router.routes:
         if isinstance(route.app if hasattr(route, "app") else None, Endpoint):

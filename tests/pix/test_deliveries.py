@@ -27,11 +27,12 @@ import pytest_asyncio
 
 from affinity.pack import load
 from chassis.call import Caller
+from chassis.destinations import allowed
 from chassis.mongo import Mongo
 from pix import acts, stewarding
 from pix.change import Acting, Actor, Change
 from pix.deliveries import Deliveries, Pace, verdict
-from pix.endpoints import Received, Sender, allowed, trusting
+from pix.endpoints import Received, Sender, trusting
 from pix.identifiers import Domains
 from pix.masters import Masters
 from pix.people import People

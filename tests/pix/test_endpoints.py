@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix.endpoints import Allowed, Sender, Unsent, allowed, trusting
+from chassis.destinations import Allowed, allowed
+from pix.endpoints import Sender, Unsent, trusting
 from tests.pix.makers_pmir import consuming
 
 MEDIA = "application/fhir+json"

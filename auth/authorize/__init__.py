@@ -1,0 +1,1 @@
+"""Authorization: from a browser's request to a code, and from a code to tokens (decision 0026)."""
