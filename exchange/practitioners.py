@@ -23,6 +23,7 @@ from auth.people.people import People, UsernameTaken
 from auth.people.person import Appointment, Password, Person
 from auth.people.reception import people_of, today
 from auth.people.sessions import Sessions
+from auth.people.throttle import CODE, USERNAME, Throttle
 from auth.revocations import Revocations
 from chassis import outbox
 from chassis.call import Account, Caller, instant
@@ -143,6 +144,9 @@ def password(settings: Settings, username: str, hours: int, *, forget: bool) -> 
                 await desk.people.remove_passkey(person.id, passkey.id)
         made = await one_time_password(desk, person, hours)
         await desk.sessions.end_all(person.id)
+        throttle = Throttle(desk.mongo)  # a new password is not held up by guesses at the old one
+        await throttle.succeeded(USERNAME, rules.username_key(person.username))
+        await throttle.succeeded(CODE, person.id)
         return made
 
     return with_desk(settings, story)
