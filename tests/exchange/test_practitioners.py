@@ -181,7 +181,7 @@ async def test_the_printed_password_signs_in_once_and_is_changed(
     async with serving(mongo, tmp_path_factory.mktemp("auth"), password_memory=19) as server:
         person = await server.authority.reception.people.by_username(name)
         assert person is not None
-        who = Somebody(person, printed.strip())
+        who = Somebody(person, printed.split()[-1])
         browser = Browser(server)
         await browser.password(who)
         assert leads_to(browser.answer) == "/auth/sign-in/password"
@@ -199,7 +199,7 @@ async def test_the_printed_password_signs_in_once_and_is_changed(
         assert leads_to(await browser.open("/auth/account")) == "/auth/sign-in"
         visitor = Browser(server)
         assert (await visitor.password(who, password=GOOD)).status_code == 400
-        await visitor.password(who, password=again.strip())
+        await visitor.password(who, password=again.split()[-1])  # the server may log meanwhile
         assert leads_to(visitor.answer) == "/auth/sign-in/password"
 
 

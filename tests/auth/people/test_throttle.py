@@ -185,7 +185,8 @@ async def test_thousands_of_wrong_passwords_lock_and_leave_the_server_quick(
     assert statuses == {400: 5, 429: 100 * each - 5}
     assert (await Browser(standing, "10.7.7.9").password(who)).status_code == 429
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
-    assert grown < 20 * 1024 + 10 * 100 * each  # KiB; the test's own ledger keeps some 8 an event
+    # In KiB: two hashes at a time, room to breathe, and what the test's own ledger keeps.
+    assert grown < 2 * 19 * 1024 + 20 * 1024 + 10 * 100 * each
 
 
 async def test_one_address_that_tries_many_names_has_to_wait(standing: Server) -> None:
