@@ -5,6 +5,7 @@ POST /auth/revoke        revocation.py     GET  /auth/jwks         keys.py
 GET  /auth/revocations   (internal door)   discovery documents     discovery.py
 /auth/authorize[/{id}]   authorize/        POST /auth/launches     authorize/launching.py
 /auth/apps               authorize/apps.py
+/fhir/Practitioner, PractitionerRole, Organization                 practitioners.py, directory.py
 /auth/clients, /auth/invitations, /auth/register                   registration/
 """
 
@@ -31,6 +32,7 @@ from auth.authorize.launches import Launches
 from auth.authorize.refresh import RefreshTokens
 from auth.authorize.waiting import Requests
 from auth.clients import Clients
+from auth.directory import Directory
 from auth.endpoint import answered, error, form_route
 from auth.introspection import introspect
 from auth.jwks import ClientKeys
@@ -41,6 +43,7 @@ from auth.pages import door
 from auth.people import reception
 from auth.people.routes import people_routes
 from auth.people.sessions import Sessions
+from auth.practitioners import routes
 from auth.registration.admin import Admin
 from auth.registration.agreed import Agreed
 from auth.registration.dynamic import Dynamic
@@ -131,6 +134,8 @@ async def open_service(
         await revocations.prepare()
         await sessions.prepare()
         await tokens.prepare()
+        directory = Directory(mongo, pack, words, settings.fhir_base)
+        await directory.prepare()
         for store in (
             authority.requests, authority.launches, authority.codes, authority.grants,
             authority.refresh_tokens,
@@ -140,7 +145,7 @@ async def open_service(
         await stack.enter_async_context(revocations.here.followed())
         yield Service(
             name="auth",
-            routes=(),
+            routes=routes(directory),
             near=authority,
             ready=mongo.ping,
             plain=(*_routes(authority, known), *(r for door in doors for r in door.routes())),

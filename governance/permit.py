@@ -29,6 +29,7 @@ _NOBODY = frozenset(
 )  # no type has such a parameter, so this group reaches nothing
 
 Group = frozenset[tuple[str, str]]
+OWN: Group = frozenset({("_own", "")})  # what is the caller's own, where a story knows what that is
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,12 @@ def grant(scope: str, needs: Needs, patients: tuple[str, ...] | None = None) -> 
     tokens = scope.split()
     within = _within(needs.resource, patients)
     groups: dict[Group, None] = {}
+    group: Group | None
     by: dict[str, None] = {}
     for token in tokens:
-        if token in needs.literals:
+        if token in needs.own:
+            group = OWN
+        elif token in needs.literals:
             group = Group() if patients is None or not needs.resource else within
         else:
             group = _group(parse(token), needs, within)

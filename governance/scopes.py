@@ -139,5 +139,7 @@ def spelled(scope: Scope, *, old: bool = False) -> str:
     letters = "".join(x for x in _LETTERS if x in scope.letters)
     if old and not scope.query:
         letters = next((word for word, same in _V1.items() if same == letters), letters)
-    query = "&".join(f"{quote(n, safe=':')}={quote(v, safe=':/|,$')}" for n, v in sorted(scope.query))
+    query = "&".join(
+        f"{quote(n, safe=':')}={quote(v, safe=':/|,$')}" for n, v in sorted(scope.query)
+    )
     return f"{scope.level}/{scope.resource}.{letters}" + (f"?{query}" if query else "")

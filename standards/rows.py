@@ -118,11 +118,13 @@ class Public:
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a token must carry: a SMART v2 letter on a resource type, or one of the literal scopes
-    (IUA's transaction names, or our own service scope)."""
+    (IUA's transaction names, or our own service scope). With one of `own` it reaches what is the
+    caller's own, and that is the story's to know."""
 
     letter: Literal["c", "r", "u", "d", "s", ""]
     resource: str
     literals: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

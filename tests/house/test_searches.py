@@ -24,11 +24,16 @@ NEEDED = {
     "AuditEvent": {"date": "ge2026-01-01"},
     "Patient": {},
     "Subscription": {"status": "active"},
+    "Practitioner": {},
+    "PractitionerRole": {"role": "urn:x|1"},
+    "Organization": {},
 }
 VALUES = {
     "token": "urn:x|1", "reference": "Patient/x", "string": "abc", "date": "2026-01-02", "uri": "urn:x", "special": "x",
     "composite": "a$b",
 }  # fmt: skip
+# What of the authorization server's collections is searched; the others are its own business.
+DIRECTORY = (".practitioners", ".practitioner_roles", ".organisations")
 # Half the city has the same value: an index would not help, another parameter has to.
 BROAD = {"active", "gender", "address-country", "address-state"}
 
@@ -48,7 +53,7 @@ async def client(exchange: Exchange) -> AsyncIterator[httpx.AsyncClient]:
         assert (await publish(made, a_bundle(a_document(person)))).status_code == 200
         databases = [
             exchange.mongo.client[f"{exchange.mongo.prefix}{d}"]
-            for d in ("pix", "registry", "audit")
+            for d in ("pix", "registry", "audit", "auth")
         ]
         for database in databases:
             await database.command("profile", 2)
@@ -60,13 +65,14 @@ async def client(exchange: Exchange) -> AsyncIterator[httpx.AsyncClient]:
 async def unindexed(exchange: Exchange, since: int) -> tuple[int, list[Any]]:
     """Every read of a whole collection that MongoDB has noted, after the first `since`."""
     found: list[Any] = []
-    for name in ("pix", "registry", "audit"):
+    for name in ("pix", "registry", "audit", "auth"):
         profile = exchange.mongo.client[f"{exchange.mongo.prefix}{name}"]["system.profile"]
         noted = await profile.find({"planSummary": {"$regex": "COLLSCAN"}}).to_list(None)
         found += [
             (op["ns"], op["command"].get("pipeline") or op["command"].get("filter"))
             for op in noted
             if not op["ns"].endswith("system.profile")
+            and (name != "auth" or op["ns"].endswith(DIRECTORY))
         ]
     return len(found), found[since:]
 

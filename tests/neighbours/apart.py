@@ -26,6 +26,8 @@ PATHS = (
     ("/fhir/Patient", "pix"),
     ("/fhir/AuditEvent", "audit"),
     ("/fhir/Binary", "repository"),
+    ("/fhir/Practitioner", "auth"),
+    ("/fhir/Organization", "auth"),
     ("/fhir/.well-known", "auth"),
     ("/auth", "auth"),
     ("/.well-known", "auth"),

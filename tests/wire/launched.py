@@ -56,7 +56,7 @@ async def launched(
 
 
 async def found(
-    client: httpx.AsyncClient, path: str, query: Mapping[str, str] | None = None
+    client: httpx.AsyncClient, path: str, query: Mapping[str, str | list[str]] | None = None
 ) -> set[str]:
     """The matches of a search as `Type/id`, by GET and by POST alike, and as many as are counted."""
     pairs = dict(query or {})
