@@ -1,6 +1,6 @@
 """The application around the endpoints: routes from rows, and FHIR-shaped answers for the rest.
 
-Layers, outermost first, all pure ASGI: `Guard` (last resort, security headers for plain routes) →
+Layers, outermost first, all pure ASGI: `Guard` (last resort) → `cors.serve` (pages of other origins) →
 FastAPI's router → `Endpoint` per FHIR row (chassis/service.py) or a service's plain routes.
 FastAPI carries the OpenAPI document, which is fed from the rows; no FHIR request passes through its
 dependency machinery.
@@ -21,8 +21,9 @@ from starlette.responses import Response
 from starlette.routing import Route as Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chassis import telemetry
+from chassis import cors, telemetry
 from chassis.call import Answer, Call, Route, Service, dumps
+from chassis.cors import Origins
 from chassis.service import Endpoint, Rider
 from standards import capability, definitions, openapi
 from standards.outcome import METHOD, NOT_FOUND, ROUTE, Issue, Refused, outcome
@@ -50,6 +51,7 @@ def create(opening: Opening, rows: Iterable[Transaction]) -> ASGIApp:
             routes = _routes(services, rider, every)
             app.router.routes[:0] = routes
             doors.open(routes)
+            doors.origins = rider.origins
             for service in services:
                 telemetry.log(telemetry.STARTED, service=service.name)
             yield
@@ -100,6 +102,7 @@ class Doors:
 
     def __init__(self) -> None:
         self.otherwise: ASGIApp | None = None
+        self.origins: Origins | None = None
         self._literal: dict[tuple[str, str], ASGIApp] = {}
         self._last: dict[tuple[str, str], tuple[str, ASGIApp]] = {}
 
@@ -218,7 +221,7 @@ class Guard:
             await send(message)
 
         try:
-            await self.doors(scope, receive, sending)
+            await cors.serve(self.doors, self.doors.origins, scope, receive, sending)
         except Exception as fault:
             telemetry.log(
                 telemetry.FAULT, row="-", request_id="-", fault=type(fault).__name__,

@@ -23,6 +23,7 @@ from chassis import telemetry
 from chassis.audit import AuditFailed
 from chassis.call import ANYONE, Account, Answer, Call, Caller, Route, dumps, fresh_id, instant
 from chassis.caller import challenge
+from chassis.cors import Origins
 from chassis.mongo import unavailable
 from chassis.negotiate import (
     MEDIA,
@@ -97,6 +98,7 @@ class Rider:
     compartments: Compartments | None = (
         None  # None: patients are nobody's, and scopes of theirs nothing
     )
+    origins: Origins | None = None  # whose pages may call from elsewhere; None: nobody's
 
 
 class Endpoint:

@@ -160,6 +160,18 @@ class FarAuth:
             raise _silent()
         return said if said["active"] else None
 
+    async def is_origin(self, origin: str) -> bool:
+        """May pages of this origin call? Asked the way a browser asks. Raises `Refused(BUSY)` when the
+        auth service gives no answer."""
+        asking = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        try:
+            answer = await self._client.options(
+                self._origin + "/auth/token", headers=asking, timeout=_SECONDS
+            )
+        except httpx.HTTPError:
+            raise _silent() from None
+        return bool(answer.headers.get("access-control-allow-origin") == origin)
+
     @asynccontextmanager
     async def followed(self) -> AsyncIterator[None]:
         """Keep the revocations fresh for as long as the block runs."""

@@ -26,6 +26,7 @@ from chassis import onion, telemetry
 from chassis.audit import AuditWriter, FarSink, Sink
 from chassis.call import Service
 from chassis.caller import Verifier
+from chassis.cors import Origins, Remembered
 from chassis.far import Far, ServiceToken, TokenSource
 from chassis.mongo import Mongo
 from chassis.service import Identify, Rider
@@ -75,6 +76,7 @@ async def opened(
         sink: Sink = FarSink(far.at(settings.audit_url))
         opened_service: Service
         identify: Identify | None = None
+        origins: Origins | None = None
         people: People = FarPeople(far.at(settings.pix_url))
         if service == "audit":
             opened_service = await stack.enter_async_context(
@@ -95,6 +97,7 @@ async def opened(
                 )
             )
             identify = opened_service.near.verifier
+            origins = Remembered(opened_service.near.clients)
         elif service == "pix":
             opened_service = await stack.enter_async_context(
                 pix.app.open_service(settings, mongo, pack, audit=writer, words=words)
@@ -123,9 +126,10 @@ async def opened(
             )
         if identify is None:
             trust = FarAuth(client, settings.auth_url, far.tokens)
+            origins = Remembered(trust)
             await stack.enter_async_context(trust.followed())
             identify = Verifier(settings, trust, trust.revocations, tokens=trust)
-        rider = Rider(settings, identify, writer, words, Compartments(people))
+        rider = Rider(settings, identify, writer, words, Compartments(people), origins=origins)
         yield (opened_service,), rider
 
 

@@ -7,20 +7,25 @@ every agency and publishes the city, and `demo`, whose key is the reader's to tr
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 import os
 import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from affinity.pack import NHS_NUMBER, load
+from auth.people.person import Appointment, Person, faults
+from auth.people.reception import today
 from chassis.settings import Settings
-from exchange import clients, serve, whereabouts
+from exchange import clients, practitioners, serve, whereabouts
 from exchange.city.feed import Fed, feed
 from exchange.city.people import people
 from exchange.city.records import records
@@ -30,6 +35,7 @@ from exchange.whereabouts import Whereabouts
 
 SCOPE = "system/*.cruds"
 FEED, READER = "demo-feed", "demo"
+DEMO_HOURS = 168  # how long a one-time password of the demo works
 MADE = "city.json"  # in the data folder: which city has been fed to it, whole
 
 
@@ -55,6 +61,7 @@ def demo(settings: Settings, city: City) -> Exit:
     def ready(at: Whereabouts) -> None:
         try:
             _prepare(settings, city, console)
+            _sign_ins(settings, console)
             _welcome(settings, at, city, console, time.monotonic() - began)
         except Exception as fault:  # this runs in a thread: say it, and stop the server
             failed.append(str(fault) or type(fault).__name__)
@@ -93,6 +100,38 @@ def _prepare(settings: Settings, city: City, console: Console) -> None:
     base = _running(settings.data).fhir
     _feed(settings, city, base, FEED, _key(settings, FEED), console)
     there.write_text(json.dumps(wanted))
+
+
+def staff() -> list[Person]:
+    """The people who work in the demo city, in the roles that they have from the first of the year."""
+    with (Path(__file__).parent / "city" / "practitioners.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    first = date(today(time.time()).year, 1, 1)
+    return [
+        Person(
+            "", r["username"], r["given"], r["family"], r["prefix"], r["professional_id"],
+            (Appointment(r["role"], r["organisation"], first),),
+        )
+        for r in rows
+    ]  # fmt: skip
+
+
+def _sign_ins(settings: Settings, console: Console) -> None:
+    pack = load(settings.affinity)
+    there = [p for p in staff() if not faults(p, pack)]  # another pack has other organisations
+    if not there:
+        return
+    table = Table(
+        "Username", "One-time password", "Name", "Role", "Organisation", box=None, pad_edge=False
+    )
+    for person, password in practitioners.ready(settings, there, DEMO_HOURS):
+        held = person.appointments[0]
+        table.add_row(
+            person.username, password or "(their own)", person.name, pack.roles[held.role],
+            pack.organisations[held.organisation].name,
+        )  # fmt: skip
+    console.print("\nPeople who can sign in; the password is changed at the first sign-in:\n")
+    console.print(table)
 
 
 def _feed(
@@ -140,7 +179,8 @@ def _welcome(
     )
     console.print(f"\n[bold]Throughline is running[/bold] (ready after {seconds:.0f} s).\n")
     console.print(
-        f"  FHIR base   {at.fhir}\n  OAuth       {at.auth}\n  Operations  {at.admin}/readyz"
+        f"  FHIR base   {at.fhir}\n  OAuth       {at.auth}\n  Sign in     {at.auth}/sign-in\n"
+        f"  Operations  {at.admin}/readyz"
     )
     console.print(f"  Data        {data}\n\nPaste this to see what exists about {name}:\n")
     # Plain print: a line that is to be pasted may not be wrapped.

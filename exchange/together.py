@@ -21,6 +21,7 @@ from affinity.pack import Pack, load
 from chassis import onion, telemetry
 from chassis.audit import AuditWriter
 from chassis.call import Service
+from chassis.cors import Remembered
 from chassis.mongo import Mongo
 from chassis.service import Rider
 from chassis.settings import Settings
@@ -84,7 +85,14 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Sequence[Service], R
             )
         )
         shelves.open(vault.near)
-        rider = Rider(settings, tokens.near.verifier, writer, words, Compartments(people.near))
+        rider = Rider(
+            settings,
+            tokens.near.verifier,
+            writer,
+            words,
+            Compartments(people.near),
+            origins=Remembered(tokens.near.clients),
+        )
         yield (trail, tokens, people, documents, vault), rider
 
 

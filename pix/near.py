@@ -98,7 +98,7 @@ class Neighbour:
             account=Account(),
         )  # fmt: skip
         call.search = parse_search(
-            (*pairs, ("active", "true"), ("_count", str(_SHOWN * 5))), pdqm.PARAMETERS,
+            (*pairs, ("_count", str(_SHOWN * 5))), pdqm.PARAMETERS,
             resource="Patient", base=self.domains.base, now=call.now,
         )  # fmt: skip
         try:
@@ -108,14 +108,17 @@ class Neighbour:
                 return Found((), more=True)
             raise
         bundle = parse_json(answer.body)
-        shown = [e["resource"] for e in bundle.get("entry", ()) if e["search"]["mode"] == "match"]
+        matched = [e["resource"] for e in bundle.get("entry", ()) if e["search"]["mode"] == "match"]
+        shown = [patient for patient in matched if patient.get("active") is not False]
         who = await self.who([("id", patient["id"]) for patient in shown], viewer)
         first: dict[str, Any] = {}
         for patient in shown:
             known = who.get(("id", patient["id"]))
             first.setdefault(known.person if known else patient["id"], patient)
         told = tuple(dumps(patient) for patient in first.values())
-        return Found(told[:_SHOWN], more=len(told) > _SHOWN or bundle.get("total", 0) > len(shown))
+        return Found(
+            told[:_SHOWN], more=len(told) > _SHOWN or bundle.get("total", 0) > len(matched)
+        )
 
     async def happened(self, since: str) -> list[tuple[str, str]]:
         """(event id, record) of merges and revisions from an event id on, in their order, at most

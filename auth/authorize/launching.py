@@ -20,6 +20,7 @@ from auth.authority import Authority
 from auth.authorize.request import answer_uri
 from auth.clients import Client
 from auth.endpoint import answered, error
+from auth.people.person import Person
 from chassis import telemetry
 from chassis.body import parse_json
 from chassis.call import Caller
@@ -70,19 +71,21 @@ async def _mint(
     app = await authority.clients.get(str(said.get("client_id", "")))
     host = await authority.clients.get(caller.client_id)
     faults = [*check(said, app, host, authority), *smart.context_faults(said)]
+    user = await _person(said.get("user"), authority)
+    if user is None:
+        faults.append(("user", "user is the id or the username of a person who signs in here."))
     patient = said.get("patient")
     sound = isinstance(patient, str) and not any(name == "patient" for name, _ in faults)
     if sound and not await authority.patients.patients([str(patient)], caller, Permit()):
         faults.append(("patient", "There is no such Patient that you may know of."))
-    if faults or app is None:
+    if faults or app is None or user is None:
         body = error("invalid_request", " ".join(words for _, words in faults))
         told = [{"member": member, "words": words} for member, words in faults]
         return answered(400, {**body, "issues": told})
-    user, purpose = str(said["user"]), str(said.get("purpose_of_use", ""))
-    reason = str(said.get("reason", ""))
+    purpose, reason = str(said.get("purpose_of_use", "")), str(said.get("reason", ""))
     handle = await authority.launches.mint(
         client_id=app.client_id,
-        person=user,
+        person=user.id,
         host=caller.client_id,
         context={name: said[name] for name in smart.CONTEXT if said.get(name) is not None},
         purpose=purpose,
@@ -96,7 +99,7 @@ async def _mint(
         authority.words,
         now=datetime.now(UTC),
         address=address,
-        said=f"Opened the app {app.client_id} for the user {user}.",
+        said=f"Opened the app {app.client_id} for the user {user.id}.",
         patient=patient if isinstance(patient, str) else "",
     )
     await authority.audit.record(event)
@@ -120,9 +123,6 @@ def check(
         faults.append(("client_id", "There is no such app."))
     elif not app.allows("authorization_code") or "launch" not in app.scope.split():
         faults.append(("client_id", "The app is not registered to be opened from other systems."))
-    user = said.get("user")
-    if not isinstance(user, str) or not 0 < len(user) <= 128 or not user.isprintable():
-        faults.append(("user", "user is the id of the person, as in sub and fhirUser."))
     purpose = said.get("purpose_of_use", "")
     if not isinstance(purpose, str) or (purpose and purpose not in authority.purposes):
         agreed = ", ".join(sorted(authority.purposes))
@@ -140,6 +140,15 @@ def check(
     if not isinstance(reason, str) or len(reason) > _REASON or not reason.isprintable():
         faults.append(("reason", f"reason is one line of at most {_REASON} characters."))
     return faults
+
+
+async def _person(user: object, authority: Authority) -> Person | None:
+    """Who the host means: its user's id here, or their username."""
+    if not isinstance(user, str) or not 0 < len(user) <= 256:
+        return None
+    people = authority.reception.people
+    found = await people.get(user) or await people.by_username(user)
+    return found if found is not None and found.active else None
 
 
 async def _body(request: Request) -> bytes:

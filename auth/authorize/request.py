@@ -234,8 +234,6 @@ def _scope(given: dict[str, str], client: App, mistaken: _Told) -> tuple[str, ..
     if "launch" in tokens and "launch" not in given:
         # client-js adds `launch` to standalone requests as well: without a handle it means nothing.
         tokens = tuple(t for t in tokens if t != "launch")
-    if "refresh_token" not in client.grants:
-        tokens = tuple(t for t in tokens if t not in (OFFLINE, ONLINE))
     if not any(t not in ("launch", OFFLINE, ONLINE) for t in tokens):
         raise mistaken("invalid_scope", "Nothing of the scope can be granted to this app.")
     if "launch" in given and "launch" not in tokens:

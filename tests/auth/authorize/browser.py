@@ -103,13 +103,13 @@ class Browser:
     def asking(self, app: App, scope: str = SCOPE, **changes: str | None) -> dict[str, str]:
         """The parameters of an authorization request."""
         challenge = hashlib.sha256(self.verifier.encode()).digest()
-        said = {
+        said: dict[str, str | None] = {
             "response_type": "code", "client_id": app.id, "redirect_uri": app.client.redirect_uris[0],
             "scope": scope, "state": self.state, "aud": self.settings.fhir_base,
             "code_challenge": base64.urlsafe_b64encode(challenge).rstrip(b"=").decode(),
             "code_challenge_method": "S256", "nonce": "n-1",
-        } | changes  # fmt: skip
-        return {k: v for k, v in said.items() if v is not None}
+        }  # fmt: skip
+        return {k: v for k, v in (said | changes).items() if v is not None}
 
     async def get(self, url: str, **more: Any) -> httpx.Response:
         return self._kept(await self.http.get(url, headers=self._headers(), **more))
@@ -154,17 +154,19 @@ class Browser:
         said: dict[str, str | None] = {
             "grant_type": "authorization_code", "code": code, "code_verifier": self.verifier,
             "redirect_uri": app.client.redirect_uris[0], **fields,
-        } | changes  # fmt: skip
-        data = {k: v for k, v in said.items() if v is not None}
+        }  # fmt: skip
+        data = {k: v for k, v in (said | changes).items() if v is not None}
         return await self.http.post("/auth/token", data=data, headers=headers)
 
     async def refresh(self, app: App, token: str, **changes: str | None) -> httpx.Response:
         """The token request for a refresh token."""
         fields, headers = app.proof()
         said: dict[str, str | None] = {
-            "grant_type": "refresh_token", "refresh_token": token, **fields,
-        } | changes  # fmt: skip
-        data = {k: v for k, v in said.items() if v is not None}
+            "grant_type": "refresh_token",
+            "refresh_token": token,
+            **fields,
+        }
+        data = {k: v for k, v in (said | changes).items() if v is not None}
         return await self.http.post("/auth/token", data=data, headers=headers)
 
     async def tokens(self, app: App, scope: str = SCOPE, **changes: str | None) -> dict[str, Any]:

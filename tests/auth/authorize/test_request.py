@@ -40,7 +40,7 @@ GOOD = {
 }  # fmt: skip
 
 
-def asked(app: App | None = None, **changes: str | None) -> Asked:
+def asked(app: App | None = None, /, **changes: str | None) -> Asked:
     said: Mapping[str, str | None] = {**GOOD, **changes}
     pairs = parsed(urlencode([(k, v) for k, v in said.items() if v is not None]).encode())
     return check(pairs, app or App(), (BASE,))
