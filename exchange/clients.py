@@ -314,6 +314,7 @@ def _with_clients(settings: Settings, story: Callable[[Clients], Awaitable[T]]) 
 
 def with_mongo(settings: Settings, story: Callable[[Mongo], Awaitable[T]]) -> T:
     """What the story gives, told over the MongoDB of the exchange these settings mean."""
+
     async def run(uri: str, prefix: str) -> T:
         mongo = Mongo(uri, pool=2, prefix=prefix)
         try:
