@@ -64,11 +64,11 @@ def today(now: float) -> date:
 
 
 def people_of(
-    settings: Settings, mongo: Mongo, sessions: Sessions, revocations: Revocations
+    settings: Settings, mongo: Mongo, sessions: Sessions, revocations: Revocations, *, make: bool
 ) -> People:
-    """The store of people as the settings protect it (the master key file of the signing keys)."""
-    file = settings.data / "keys" / "master.key"
-    master = master_key(file, make=not settings.mongodb.get_secret_value())
+    """The store of people as the settings protect it (the master key file of the signing keys).
+    `make` the file when it is missing: that is for the service with its embedded mongod alone."""
+    master = master_key(settings.data / "keys" / "master.key", make=make)
     return People(mongo, Seal(master), sessions, revocations)
 
 
@@ -85,9 +85,10 @@ async def opened(
     passwords = Passwords(
         http, memory=settings.password_memory, range_url=settings.breached_passwords_url
     )
+    embedded = not settings.mongodb.get_secret_value()
     try:
         made = Reception(
-            people=people_of(settings, mongo, sessions, revocations),
+            people=people_of(settings, mongo, sessions, revocations, make=embedded),
             passwords=passwords,
             throttle=Throttle(mongo),
             attempts=Attempts(mongo),
@@ -101,7 +102,6 @@ async def opened(
         await made.people.prepare()
         await made.throttle.prepare()
         await made.attempts.prepare()
-        await passwords.prepare()
         yield made
     finally:
         passwords.close()

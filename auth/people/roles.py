@@ -136,12 +136,11 @@ def read_choice(
         return [Fault(f"purpose-{choices[0].purpose}", "Choose what you need the records for.")]
     if not choice.reason:
         return Chosen(appointment, choice, "")
-    field = f"reason-{choice.purpose}"
-    reason = " ".join(given.get(field, "").split())
+    reason = " ".join(given.get("reason", "").split())
     if len(reason) < LEAST_REASON:
-        return [Fault(field, f"Say why, in at least {LEAST_REASON} characters.")]
+        return [Fault("reason", f"Say why, in at least {LEAST_REASON} characters.")]
     if len(reason) > LONGEST_REASON or not reason.isprintable():
-        return [Fault(field, f"Say why in at most {LONGEST_REASON} characters.")]
+        return [Fault("reason", f"Say why in at most {LONGEST_REASON} characters.")]
     return Chosen(appointment, choice, reason)
 
 
@@ -170,15 +169,15 @@ def _purpose_page(
             "value": c.purpose,
             "text": desk.pack.purposes[c.purpose],
             "reason": c.reason,
-            "said": form.get(f"reason-{c.purpose}")
-            or (waiting.reason if waiting and c.purpose == suggested else ""),
             "minutes": c.minutes,
         }
         for c in choices
     ]
     return page(
         request, "purpose.jinja", 400 if errors else 200, errors=errors, also_to=targets(waiting),
+        reason=form.get("reason") or (waiting.reason if waiting else ""),
         role=desk.pack.roles[appointment.role], organisation=desk.organisation(appointment.organisation),
+        reasoned=[desk.pack.purposes[c.purpose] for c in choices if c.reason],
         purposes=shown, chosen=chosen, named=code_of(appointment), where=where, several=several,
     )  # fmt: skip
 

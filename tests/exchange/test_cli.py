@@ -90,6 +90,7 @@ COMMANDS = (
     ("clients", "list"), ("clients", "revoke"), ("clients", "keygen"),
     *(("keys", name) for name in ("new", "list", "rotate", "retire", "encrypt")),
     *(("retention", name) for name in ("review", "approve", "destroy", "certificate")),
+    *(("practitioners", name) for name in ("add", "list", "role", "password", "deactivate")),
 )  # fmt: skip
 
 

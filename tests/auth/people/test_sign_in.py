@@ -263,14 +263,12 @@ async def test_a_purpose_that_asks_for_a_reason_gets_one(server: Server, browser
     await browser.password(who)
     await browser.follow()
     for reason in ("", "x", "   short   "):
-        answer = await browser.send(
-            "/auth/sign-in/role", purpose="P-SAFE-C", **{"reason-P-SAFE-C": reason}
-        )
+        answer = await browser.send("/auth/sign-in/role", purpose="P-SAFE-C", reason=reason)
         assert answer.status_code == 400
     await browser.send(
         "/auth/sign-in/role",
         purpose="P-SAFE-C",
-        **{"reason-P-SAFE-C": "Section 47 enquiry, strategy meeting"},
+        reason="Section 47 enquiry, strategy meeting",
     )
     (session,) = [x.session for x in await server.authority.sessions.of_person(who.person.id)]
     assert session.reason == "Section 47 enquiry, strategy meeting"
@@ -281,16 +279,14 @@ async def test_break_glass_is_for_an_hour_and_for_roles_that_may(server: Server)
     browser = Browser(server)
     await browser.password(who)
     await browser.follow()
-    await browser.send(
-        "/auth/sign-in/role", purpose="P-BTG", **{"reason-P-BTG": "Unconscious in the surgery"}
-    )
+    await browser.send("/auth/sign-in/role", purpose="P-BTG", reason="Unconscious in the surgery")
     (session,) = [x.session for x in await server.authority.sessions.of_person(who.person.id)]
     assert 3500 < session.until - time.time() <= 3600
     visitor = Browser(server)
     await visitor.password(await somebody(server))
     await visitor.follow()
     assert (
-        await visitor.send("/auth/sign-in/role", purpose="P-BTG", **{"reason-P-BTG": "x" * 20})
+        await visitor.send("/auth/sign-in/role", purpose="P-BTG", reason="x" * 20)
     ).status_code == 400
 
 
