@@ -12,17 +12,15 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from affinity.pack import PackError, load
-from auth.people.person import Person
 from auth.upstream import providers as rows
 from auth.upstream.identities import Identities, IdentityTaken, Link, now
 from auth.upstream.party import Party, Silent
 from auth.upstream.providers import Proof, Provider, ProvidersInvalid, plain_issuer
-from chassis.mongo import Mongo
 from chassis.settings import Settings
 from exchange import practitioners
-from exchange.clients import with_mongo
 from exchange.exits import EXITS, Exit, Trouble
 from exchange.options import with_settings
+from standards.sign_in import FACTOR
 
 NEAR = ("data", "mongodb", "database_prefix", "affinity", "public_url", "sign_in_providers")
 
@@ -78,16 +76,18 @@ def check(settings: Settings) -> None:
 @with_settings(*NEAR)
 def link(settings: Settings, username: Username, provider: ProviderId, subject: Subject) -> None:
     """Let somebody sign in with their account at a provider."""
-    issuer, person = _issuer(settings, provider), _person(settings, username)
-    made = Link(issuer, subject, person.id, provider, "the command line", now())
+    issuer = _issuer(settings, provider)
 
-    async def story(mongo: Mongo) -> None:
+    async def story(desk: practitioners.Desk) -> None:
+        person = await practitioners.known(desk, username)
+        made = Link(issuer, subject, person.id, provider, "the command line", now())
         try:
-            await Identities(mongo).link(made)
+            await Identities(desk.mongo).link(made)
         except IdentityTaken as fault:
             raise Trouble(Exit.REFUSED, str(fault)) from fault
+        await desk.tell(FACTOR, f"Linked to an account at the provider {provider}.", person)
 
-    with_mongo(settings, story)
+    practitioners.with_desk(settings, story)
     practitioners.say(f"{username} may sign in with {provider}.")
 
 
@@ -97,15 +97,18 @@ def unlink(settings: Settings, provider: ProviderId, subject: Subject) -> None:
     """Take an identity away, and end what its person is signed in to."""
     issuer = _issuer(settings, provider)
 
-    async def story(mongo: Mongo) -> str:
-        identities = Identities(mongo)
+    async def story(desk: practitioners.Desk) -> None:
+        identities = Identities(desk.mongo)
         found = await identities.of(issuer, subject)
         if found is None or not await identities.unlink(issuer, subject):
             raise Trouble(Exit.REFUSED, "There is no such link; see `throughline providers links`.")
-        return found.person
+        person = await desk.people.get(found.person)
+        if person is not None:
+            words = f"No longer linked to an account at the provider {provider}."
+            await desk.tell(FACTOR, words, person)
+        await desk.sessions.end_all(found.person)
 
-    person = with_mongo(settings, story)
-    practitioners.with_desk(settings, lambda desk: desk.sessions.end_all(person))
+    practitioners.with_desk(settings, story)
     practitioners.say("The link is gone.")
 
 
@@ -113,8 +116,12 @@ def unlink(settings: Settings, provider: ProviderId, subject: Subject) -> None:
 @with_settings(*NEAR)
 def links(settings: Settings, username: Username) -> None:
     """List the identities of somebody, as JSON."""
-    person = _person(settings, username)
-    found = with_mongo(settings, lambda mongo: Identities(mongo).of_person(person.id))
+
+    async def story(desk: practitioners.Desk) -> list[Link]:
+        person = await practitioners.known(desk, username)
+        return await Identities(desk.mongo).of_person(person.id)
+
+    found = practitioners.with_desk(settings, story)
     said = [
         {"provider": one.provider, "issuer": one.issuer, "subject": one.subject, "by": one.by,
          "since": one.at.strftime("%Y-%m-%dT%H:%M:%SZ")}
@@ -130,14 +137,6 @@ def _loaded(settings: Settings) -> dict[str, tuple[Provider, Proof]]:
         raise Trouble(Exit.USAGE, f"--affinity: {fault}") from fault
     except ProvidersInvalid as fault:
         raise Trouble(Exit.USAGE, f"--sign-in-providers {fault}") from fault
-
-
-def _person(settings: Settings, username: str) -> Person:
-    found = practitioners.with_desk(settings, lambda desk: desk.people.by_username(username))
-    if found is None:
-        words = f"There is nobody called {username}; see `throughline practitioners list`."
-        raise Trouble(Exit.REFUSED, words)
-    return found
 
 
 def _issuer(settings: Settings, provider: str) -> str:

@@ -74,9 +74,10 @@ def choose(said: Head, keys: Iterable[Mapping[str, Any]]) -> RSAKey | ECKey | No
     try:
         if said.alg.startswith("ES"):
             return ECKey.import_key({n: fitting[0][n] for n in ("kty", "crv", "x", "y")})
-        made = RSAKey.import_key({n: fitting[0][n] for n in ("kty", "n", "e")})
         size = int.from_bytes(urlsafe_b64decode(str(fitting[0]["n"]).encode())).bit_length()
-        return made if size >= 2048 else None
+        if not 2048 <= size <= 8192:
+            return None
+        return RSAKey.import_key({n: fitting[0][n] for n in ("kty", "n", "e")})
     except (JoseError, KeyError, TypeError, ValueError, AttributeError):
         return None
 

@@ -32,8 +32,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     # Smartcards, security keys and Windows Hello; roles of the national RBAC database.
     "cis2": {
         "label": "NHS CIS2",
-        "issuer": "https://am.nhsidentity.spineservices.nhs.uk/openam/oauth2/realms/root/realms/"
-                  "NHSIdentity/realms/Healthcare",
+        "issuer": "https://am.nhsidentity.spineservices.nhs.uk/openam/oauth2/realms/root"
+                  "/realms/NHSIdentity/realms/Healthcare",
         "scope": "openid profile nhsperson nationalrbacaccess associatedorgs selectedrole",
         "algorithms": ["RS256"],
         "method": "private_key_jwt",
