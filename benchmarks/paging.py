@@ -35,7 +35,16 @@ from rich.table import Table as Shown
 from audit.events import Events
 from benchmarks import prepare, processes
 from benchmarks.__main__ import token_for
-from benchmarks.arrivals import EACH, START, Template, opened, record, templates
+from benchmarks.arrivals import (
+    EACH,
+    START,
+    Template,
+    opened,
+    prefix,
+    record,
+    templates,
+    written,
+)
 from benchmarks.growth import BASE, Everybody, Practitioner
 from benchmarks.load import cpu_seconds
 from benchmarks.prepare import PACK, TYPES
@@ -48,7 +57,7 @@ from chassis.pages import find
 from chassis.service import Endpoint, Rider
 from chassis.settings import Settings
 from governance.permit import Permit
-from registry.documents import DATABASE, Documents
+from registry.documents import Documents
 from registry.find import Find
 from standards import mhd
 from standards.search import SortKey, named, parse
@@ -214,11 +223,10 @@ async def main(arguments: argparse.Namespace) -> None:
         headers = {"Authorization": f"Bearer {await token_for(running)}"}
         async with httpx.AsyncClient(base_url=running.fhir, headers=headers, timeout=60) as client:
             prepared = await prepare.prepare(client, 1, EACH, progress)
-        async with opened(running.uri, SIZE) as mongo:
+        async with opened(running.uri, prefix(SIZE)) as mongo:
             own = Mongo(running.uri)
-            written = await own.table(DATABASE, "documents").many({})
+            (sheets,) = templates(await written(own), prepared.patients)
             await own.close()
-            (sheets,) = templates(written, prepared.patients)
             store = await load(mongo, rows(sheets, arguments.documents), progress)
             pages = await _pages(mongo, store, running, arguments, progress)
             counts = await counting(store)
