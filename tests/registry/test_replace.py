@@ -192,9 +192,9 @@ async def test_a_folder_changed_by_the_submission_that_joins_it_is_found_by_what
     """PUT says what its sender has seen, the replacement adds the new document, and both are one version."""
     person = await a_patient(source)
     old, other = await published(source, a_document(person), a_document(person))
-    where = locations(
-        await publish(source, a_bundle(folders=(a_folder(person, members=(old,)),)))
-    )[1]
+    where = locations(await publish(source, a_bundle(folders=(a_folder(person, members=(old,)),))))[
+        1
+    ]
     folder = (await source.get(where)).json() | {"title": "Another name"}
     folder["entry"] = [{"item": {"reference": other}}]
     bundle = a_bundle(a_document(person, **related("replaces", old)), folders=(folder,))
