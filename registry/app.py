@@ -56,7 +56,7 @@ async def open_service(
     single = Single(provide, store, pack)
     versions = Versions(store, people, read)
     subjects = Subjects(store, people, audit, settings.fhir_base)
-    async with Forwarder(mongo, DATABASE, audit), subjects:
+    async with Forwarder(mongo, DATABASE, audit), subjects, store.tallies:
         yield Service(
             "registry",
             (

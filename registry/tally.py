@@ -42,7 +42,7 @@ def kind(name: str, row: Filter) -> Doc:
     index = row["ix"]
     made = {field: index[field] for field in ALIKE[name] if index.get(field)}
     date = index.get("date")
-    wide = {"wide": True} if date and date["hi"] - date["lo"] > _TICK else {}
+    wide = {"wide": True} if date and date["hi"] > _ends(month(row))[1] else {}
     return {**made, "seen": row["seen"], **wide}
 
 
@@ -65,11 +65,12 @@ def within(said: str) -> Doc:
 
 def grouping(name: str) -> Doc:
     """The `_id` of the group that all documents of one kind and month are in."""
-    lo, hi = "$ix.date.lo", "$ix.date.hi"
+    lo, first = "$ix.date.lo", {"$dateTrunc": {"date": "$ix.date.lo", "unit": "month"}}
+    end = {"$dateAdd": {"startDate": first, "unit": "month", "amount": 1}}
     return {
         **{field: f"$ix.{field}" for field in ALIKE[name]},
         "seen": "$seen",
-        "wide": {"$gt": [{"$subtract": [hi, lo]}, 1]},
+        "wide": {"$gt": ["$ix.date.hi", end]},
         "month": {"$dateToString": {"date": lo, "format": "%Y-%m", "onNull": UNDATED}},
     }
 
@@ -141,7 +142,9 @@ def _any(results: Sequence[bool | None]) -> bool | None:
 
 def _is(path: str, condition: Any, of: Doc) -> bool:
     field = path.removeprefix("ix.")
-    if field not in ("seen", "subject") and (path == field or not any(field in a for a in ALIKE.values())):
+    if field not in ("seen", "subject") and (
+        path == field or not any(field in a for a in ALIKE.values())
+    ):
         raise NotTalliedError(path)
     held = of.get(field)
     if not isinstance(condition, Mapping):
@@ -173,9 +176,11 @@ def _dated(path: str, condition: Any, of: Doc, said: str | None) -> bool | None:
     first, end = _ends(said)
     if path == "ix.date.hi":
         if of.get("wide"):
-            return None
+            return None  # it lasts into another month
         first, end = first + _TICK, end + _TICK
-    return _all([_range(operator, wanted, first, end - _TICK) for operator, wanted in condition.items()])
+    return _all(
+        [_range(operator, wanted, first, end - _TICK) for operator, wanted in condition.items()]
+    )
 
 
 def _range(operator: str, wanted: datetime, first: datetime, last: datetime) -> bool | None:
