@@ -1,6 +1,6 @@
 """Does a page cost more the deeper it lies? One person with 100,000 documents, read to the end.
 
-    python -m benchmarks.paging [--documents 100000] [--count 100] [--folder DIR] [--json FILE]
+    python -m benchmarks.paging [--documents 100000] [--count 100] [--totals] [--folder DIR] [--json FILE]
 
 The rows are the registry's own under other ids, in bulk, as in `benchmarks.growth`; the pages go through
 the row of ITI-67 with strict parameters, the registry's own story and a durable AuditEvent for each. Seven
@@ -247,7 +247,9 @@ async def main(arguments: argparse.Namespace) -> None:
             (sheets,) = templates(await written(own), prepared.patients)
             await own.close()
             store = await load(mongo, rows(sheets, arguments.documents), progress)
-            pages = await _pages(mongo, store, running, arguments, progress)
+            pages = []
+            if not arguments.totals:
+                pages = await _pages(mongo, store, running, arguments, progress)
             counts = await counting(store)
     _show(pages, counts, console)
     if arguments.json:
@@ -282,7 +284,8 @@ def _show(pages: Sequence[Doc], counts: Sequence[Doc], console: Console) -> None
                 quote(p["order"]), str(p["part"] + 1), str(p["pages"]), f"{p['p50']:.2f}",
                 f"{p['server_cpu']:.0f}", f"{p['database_cpu']:.0f}", f"{p['first']:.0f}",
             )  # fmt: skip
-    console.print(table)
+    if pages:
+        console.print(table)
     table = Shown(
         "Who",
         "Asked",
@@ -309,6 +312,9 @@ if __name__ == "__main__":
     )  # fmt: skip
     parser.add_argument("--documents", type=int, default=100_000, help="of the one person")
     parser.add_argument("--count", type=int, default=100, help="documents of a page")
+    parser.add_argument(
+        "--totals", action="store_true", help="measure what totals cost, and no pages"
+    )
     parser.add_argument("--folder", type=Path, help="where the data lies meanwhile")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     asyncio.run(main(parser.parse_args()))

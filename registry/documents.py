@@ -4,7 +4,7 @@
     lists       {_id, v, at, b, status, subject, seen, kind, unique, members, ix}
     *_history   {_id: "<id>/<v>", of, v, at, b, status, subject, seen}      every version but the newest
     registered  {_id: uniqueId or entryUUID, kind, of, …}
-    tallies     {_id: "<table>/<subject>", ready, kinds, cells}  how many of whom has very many (tallies.py)
+    tallies     how many there are of whom has very many (tallies.py)
     provenances {_id, at, b, target}                       why versions were made that nobody submitted
 
 `subject` is the Patient record that was submitted for ("" when none); a search by patient asks for all
@@ -94,6 +94,10 @@ class Documents:
         await made.documents.ensure(*_DOCUMENTS)
         await made.lists.ensure(*_LISTS)
         await made.provenances.ensure(IndexModel([("target", 1)], name="target"))
+        await made.tallies.table.ensure(
+            IndexModel([("of", 1), ("month", 1)], name="of"),
+            IndexModel([("slip", 1)], name="slips", sparse=True),
+        )
         for history in (made.documents_history, made.lists_history):
             await history.ensure(IndexModel([("of", 1), ("v", -1)], name="versions"))
         return made

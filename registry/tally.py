@@ -1,13 +1,15 @@
-"""PURE. How many of a person's documents or lists match, from what is kept of their kinds and months.
+"""PURE. How many of a person's documents or lists match, from what is kept of their kinds and dates.
 
 Documents are alike when nothing that most searches ask for tells them apart: status, type, category and
-the like, and who may see them. A tally counts those of one subject that are alike and of one month:
+the like, and who may see them. A tally counts those of one subject that are alike and of one month, and a
+sheet for each month those of one day:
 
     {kinds: {<hash>: {status: […], type: […], …, seen}}, cells: {<hash>: {"2026-03": 41, …}}}
 
 A filter of a search is tried on a kind and a month in place of each document. It then holds for all of
-them, for none, or cannot be told: that is a month of which a search wants a part, and whose documents are
-counted themselves. A filter that speaks of anything else is not for a tally.
+them, for none, or cannot be told: that is a month of which a search wants a part, whose days are tried
+then; and the documents of a day that it wants a part of are counted themselves. A filter that speaks of
+anything else is not for a tally.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ def kind(name: str, row: Filter) -> Doc:
     index = row["ix"]
     made = {field: index[field] for field in ALIKE[name] if index.get(field)}
     date = index.get("date")
-    wide = {"wide": True} if date and date["hi"] > _ends(month(row))[1] else {}
+    wide = {"wide": True} if date and date["hi"] > _ends(day(row))[1] else {}
     return {**made, "seen": row["seen"], **wide}
 
 
@@ -51,27 +53,32 @@ def name_of(of: Mapping[str, Any]) -> str:
     return blake2b(bson.encode(dict(sorted(of.items()))), digest_size=9).hexdigest()
 
 
-def month(row: Filter) -> str:
-    """The month that a row is dated in."""
+def day(row: Filter) -> str:
+    """The day that a row is dated on."""
     date = row["ix"].get("date")
-    return f"{date['lo'].astimezone(UTC):%Y-%m}" if date else UNDATED
+    return f"{date['lo'].astimezone(UTC):%Y-%m-%d}" if date else UNDATED
+
+
+def month(of: str) -> str:
+    """The month of a day."""
+    return of[:7]
 
 
 def within(said: str) -> Doc:
-    """The filter of one month's documents."""
+    """The filter of the documents of one month or day."""
     begin, end = _ends(said)
     return {"ix.date.lo": {"$gte": begin, "$lt": end}}
 
 
 def grouping(name: str) -> Doc:
-    """The `_id` of the group that all documents of one kind and month are in."""
-    lo, first = "$ix.date.lo", {"$dateTrunc": {"date": "$ix.date.lo", "unit": "month"}}
-    end = {"$dateAdd": {"startDate": first, "unit": "month", "amount": 1}}
+    """The `_id` of the group that all documents of one kind and day are in."""
+    lo, first = "$ix.date.lo", {"$dateTrunc": {"date": "$ix.date.lo", "unit": "day"}}
+    end = {"$dateAdd": {"startDate": first, "unit": "day", "amount": 1}}
     return {
         **{field: f"$ix.{field}" for field in ALIKE[name]},
         "seen": "$seen",
         "wide": {"$gt": ["$ix.date.hi", end]},
-        "month": {"$dateToString": {"date": lo, "format": "%Y-%m", "onNull": UNDATED}},
+        "day": {"$dateToString": {"date": lo, "format": "%Y-%m-%d", "onNull": UNDATED}},
     }
 
 
@@ -80,7 +87,7 @@ def grouped(rows: Iterable[Filter]) -> tuple[dict[str, Doc], dict[tuple[str, str
     kinds, cells = dict[str, Doc](), dict[tuple[str, str], int]()
     for row in rows:
         given = dict(row["_id"])
-        said = given.pop("month")
+        said = given.pop("day")
         of = {k: v for k, v in given.items() if v or k == "seen"}
         short = name_of(of)
         kinds[short] = of
@@ -90,7 +97,7 @@ def grouped(rows: Iterable[Filter]) -> tuple[dict[str, Doc], dict[tuple[str, str
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """How many match in months of which all or none of a kind do, and the other months."""
+    """How many match in months (or days) of which all or none of a kind do, and the other ones."""
 
     total: int
     open: tuple[str, ...]
@@ -176,7 +183,7 @@ def _dated(path: str, condition: Any, of: Doc, said: str | None) -> bool | None:
     first, end = _ends(said)
     if path == "ix.date.hi":
         if of.get("wide"):
-            return None  # it lasts into another month
+            return None  # it lasts into another day
         first, end = first + _TICK, end + _TICK
     return _all(
         [_range(operator, wanted, first, end - _TICK) for operator, wanted in condition.items()]
@@ -207,8 +214,12 @@ def _not_among_empty(wanted: Sequence[Any]) -> bool:
 
 
 def _ends(said: str) -> tuple[datetime, datetime]:
-    year, number = int(said[:4]), int(said[5:])
-    begin = datetime(year, number, 1, tzinfo=UTC)
-    if (year, number) == (9999, 12):
+    """When a month or a day begins and ends."""
+    year, number, of = int(said[:4]), int(said[5:7]), int(said[8:] or 1)
+    begin = datetime(year, number, of, tzinfo=UTC)
+    try:
+        if len(said) > 7:
+            return begin, begin + timedelta(days=1)
+        return begin, datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
+    except (OverflowError, ValueError):  # the last of the year 9999
         return begin, datetime.max.replace(tzinfo=UTC)
-    return begin, datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
