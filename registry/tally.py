@@ -56,7 +56,7 @@ def name_of(of: Mapping[str, Any]) -> str:
 def day(row: Filter) -> str:
     """The day that a row is dated on."""
     date = row["ix"].get("date")
-    return f"{date['lo'].astimezone(UTC):%Y-%m-%d}" if date else UNDATED
+    return date["lo"].astimezone(UTC).date().isoformat() if date else UNDATED
 
 
 def month(of: str) -> str:
