@@ -28,7 +28,7 @@ from rich.table import Table
 
 from affinity.pack import NHS_NUMBER
 from auth.clients import Client, Clients
-from benchmarks import load, prepare, processes
+from benchmarks import arrivals, load, prepare, processes
 from benchmarks.load import Measured, request
 from benchmarks.prepare import PACK, TYPES, Prepared
 from chassis.mongo import Mongo
@@ -153,9 +153,10 @@ async def main(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run everything; returns what is written as JSON."""
     console = Console(width=150)
     figures: dict[str, list[Measured]] = {}
+    loaded: arrivals.Loaded | None = None
     environment = {"THROUGHLINE_TOKEN_SECONDS": "7200", "THROUGHLINE_LOG_LEVEL": "warning"}
     with (
-        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory(dir=arguments.folder) as folder,
         processes.exchange(Path(folder) / "data", environment) as running,
     ):
         token = await token_for(running)
@@ -168,6 +169,9 @@ async def main(arguments: argparse.Namespace) -> dict[str, Any]:
                 made = await prepare.prepare(
                     client, arguments.people, arguments.documents, progress
                 )
+            if arguments.loaded:
+                loaded = await _loaded(running.uri, made, arguments.loaded, progress)
+                console.print(str(loaded))
             finds = json_util.dumps(ceiling_finds(made))
             with processes.ceilings({"CEILING_URI": running.uri, "CEILING_FINDS": finds}) as (
                 address,
@@ -196,7 +200,16 @@ async def main(arguments: argparse.Namespace) -> dict[str, Any]:
                             progress.advance(steps)
     rows = [_median(name, runs) for name, runs in figures.items()]
     _show(rows, console)
-    return {"machine": processes.machine(), "arguments": vars(arguments), "rows": rows}
+    said = {"machine": processes.machine(), "arguments": vars(arguments), "rows": rows}
+    return said | ({"loaded": asdict(loaded)} if loaded else {})
+
+
+async def _loaded(uri: str, made: Prepared, size: int, progress: Progress) -> arrivals.Loaded:
+    """The documents of other people in the exchange's registry, beside those that were published."""
+    mongo = Mongo(uri, pool=2)
+    sheets = arrivals.templates(await arrivals.written(mongo), made.patients)
+    await mongo.close()
+    return await arrivals.load(uri, sheets, size, progress, into="")
 
 
 def _median(name: str, runs: list[Measured]) -> dict[str, Any]:
@@ -263,6 +276,11 @@ if __name__ == "__main__":
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--people", type=int, default=40)
     parser.add_argument("--documents", type=int, default=60, help="per person")
+    parser.add_argument(
+        "--loaded", type=lambda s: int(float(s)), default=0,
+        help="documents of other people that are loaded first, in bulk (1e6)",
+    )  # fmt: skip
+    parser.add_argument("--folder", type=Path, help="where the data lies meanwhile")
     parser.add_argument("--only", nargs="*", help="workloads to run, by the start of their names")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     chosen = parser.parse_args()

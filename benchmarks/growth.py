@@ -28,13 +28,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 from pydantic import SecretStr
-from pymongo import MongoClient
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table as Shown
@@ -42,7 +41,7 @@ from rich.table import Table as Shown
 from audit.events import Events
 from benchmarks import prepare, processes
 from benchmarks.__main__ import token_for
-from benchmarks.arrivals import EACH, load, opened, prefix, record, templates
+from benchmarks.arrivals import EACH, Loaded, load, opened, prefix, record, templates, written
 from benchmarks.load import cpu_seconds
 from benchmarks.prepare import PACK, TYPES
 from chassis import telemetry
@@ -52,7 +51,7 @@ from chassis.mongo import Mongo
 from chassis.service import Endpoint, Rider
 from chassis.settings import Settings
 from governance.permit import Permit
-from registry.documents import DATABASE, Documents
+from registry.documents import Documents
 from registry.find import Find
 from registry.neighbours import Asked, Who
 from standards import mhd
@@ -60,7 +59,7 @@ from standards import mhd
 Doc = dict[str, Any]
 HITS = 40
 BASE = "http://127.0.0.1:8080/fhir"
-BYTES = 1_500  # what a document and its indexes take on disk at most; said before loading
+BYTES = 3_000  # what a document, its submission and their indexes take on disk at most; said before loading
 FIGURES = ("p50", "p99", "server_cpu", "database_cpu")
 
 
@@ -106,6 +105,13 @@ class Everybody:
     ) -> list[bytes]:
         """As `registry.neighbours.People`."""
         return []
+
+    async def lived(
+        self,
+        records: Sequence[str],  # noqa: ARG002  nothing is destroyed here
+    ) -> Mapping[str, Sequence[str]]:
+        """As `registry.neighbours.People`."""
+        return {}
 
     async def happened(self, since: str) -> Sequence[tuple[str, str]]:  # noqa: ARG002  nothing does
         """As `registry.neighbours.People`."""
@@ -176,7 +182,7 @@ async def measure(
     everybody = Everybody()
     patients = [everybody.add(dice.randrange(size // EACH)) for _ in range(arguments.finds)]
     made = {}
-    async with opened(uri, size) as mongo:
+    async with opened(uri, prefix(size)) as mongo:
         settings = Settings(
             public_url=BASE.removesuffix("/fhir"),
             mongodb=SecretStr(uri),
@@ -261,13 +267,14 @@ async def main(arguments: argparse.Namespace) -> None:
         )
         if free < needed * 1.5:
             raise SystemExit("That is not enough room; choose another --folder or smaller --sizes.")
-        rows = await _run(Path(folder), sizes, arguments, console)
+        rows, loads = await _run(Path(folder), sizes, arguments, console)
     middle = _medians(rows)
     _show(middle, console)
     if arguments.json:
         said = {
             "machine": processes.machine(), "cache_gb": arguments.cache_gb,
-            "rows": [{n: getattr(r, n) for n in Measured.__slots__} for r in middle],
+            "loads": [asdict(said) for said in loads],
+            "rows": [asdict(r) for r in middle],
             "exponents": {s: _exponents(middle, s) for s in ("cold", "warm")},
         }  # fmt: skip
         arguments.json.write_text(json.dumps(said, indent=1) + os.linesep)
@@ -275,8 +282,9 @@ async def main(arguments: argparse.Namespace) -> None:
 
 async def _run(
     folder: Path, sizes: Sequence[int], arguments: argparse.Namespace, console: Console
-) -> list[Measured]:
+) -> tuple[list[Measured], list[Loaded]]:
     rows: list[Measured] = []
+    loads: list[Loaded] = []
     environment = {"THROUGHLINE_TOKEN_SECONDS": "3600", "THROUGHLINE_LOG_LEVEL": "error"}
     with (
         processes.exchange(folder / "data", environment) as running,
@@ -285,20 +293,19 @@ async def _run(
         headers = {"Authorization": f"Bearer {await token_for(running)}"}
         async with httpx.AsyncClient(base_url=running.fhir, headers=headers, timeout=60) as client:
             made = await prepare.prepare(client, 2, EACH, progress)
-        with MongoClient[Doc](running.uri, tz_aware=True) as client_:
-            written = list(client_[DATABASE]["documents"].find())
-        sheets = templates(written, made.patients)
-        async with opened(running.uri, 0) as mongo:
+        async with opened(running.uri, "") as mongo:
+            sheets = templates(await written(mongo), made.patients)
             await cached(mongo, arguments.cache_gb)
         for size in sizes:
-            await load(running.uri, sheets, size, progress)
-            console.print(f"{size:,}: {_stored(running.uri, size)}")
+            said = await load(running.uri, sheets, size, progress, into=prefix(size))
+            console.print(str(said))
+            loads.append(said)
         task = progress.add_task("Measuring", total=arguments.rounds * len(sizes))
         for number in range(arguments.rounds):
             for size in sizes:
                 rows += await measure(running.uri, size, number, arguments, running.database)
                 progress.advance(task)
-    return rows
+    return rows, loads
 
 
 def _medians(rows: Sequence[Measured]) -> list[Measured]:
@@ -310,13 +317,6 @@ def _medians(rows: Sequence[Measured]) -> list[Measured]:
         Measured(size, state, *(statistics.median(getattr(r, f) for r in group) for f in FIGURES))
         for (state, size), group in sorted(groups.items())
     ]
-
-
-def _stored(uri: str, size: int) -> str:
-    with MongoClient[Doc](uri) as client:
-        stats = client[prefix(size) + DATABASE].command("collStats", "documents")
-    data, indexes = stats["storageSize"] >> 20, stats["totalIndexSize"] >> 20
-    return f"{stats['size'] >> 20:,} MB of BSON, {data:,} MB stored, {indexes:,} MB of indexes"
 
 
 def _exponents(rows: Sequence[Measured], state: str) -> dict[str, float]:

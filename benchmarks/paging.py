@@ -1,14 +1,15 @@
 """Does a page cost more the deeper it lies? One person with 100,000 documents, read to the end.
 
-    python -m benchmarks.paging [--documents 100000] [--count 100] [--folder DIR] [--json FILE]
+    python -m benchmarks.paging [--documents 100000] [--count 100] [--totals] [--folder DIR] [--json FILE]
 
 The rows are the registry's own under other ids, in bulk, as in `benchmarks.growth`; the pages go through
 the row of ITI-67 with strict parameters, the registry's own story and a durable AuditEvent for each. Seven
 documents share each date, and all share one `_lastUpdated`, as after a migration: the worst there is for
 an order that has to go on in the middle of equals. Every answer is checked: all documents, each once.
 
-`counting` compares one page with and without its exact total, under a scope that is narrowed to one type:
-for somebody with sixty documents, and for the one with 100,000.
+`counting` compares one page alone, with its exact total counted, and as it is served (by the tally that is
+kept of whoever has very many), under a scope that is narrowed to one type: for somebody with sixty
+documents, and for the one with 100,000.
 """
 
 from __future__ import annotations
@@ -35,7 +36,16 @@ from rich.table import Table as Shown
 from audit.events import Events
 from benchmarks import prepare, processes
 from benchmarks.__main__ import token_for
-from benchmarks.arrivals import EACH, START, Template, opened, record, templates
+from benchmarks.arrivals import (
+    EACH,
+    START,
+    Template,
+    opened,
+    prefix,
+    record,
+    templates,
+    written,
+)
 from benchmarks.growth import BASE, Everybody, Practitioner
 from benchmarks.load import cpu_seconds
 from benchmarks.prepare import PACK, TYPES
@@ -48,7 +58,8 @@ from chassis.pages import find
 from chassis.service import Endpoint, Rider
 from chassis.settings import Settings
 from governance.permit import Permit
-from registry.documents import DATABASE, Documents
+from registry import tallies
+from registry.documents import Documents
 from registry.find import Find
 from standards import mhd
 from standards.search import SortKey, named, parse
@@ -64,7 +75,7 @@ def rows(sheets: Sequence[Template], many: int) -> list[Doc]:
     made = []
     for number in range(many):
         row = sheets[number % EACH].stamped(number, SIZE)
-        day = START + timedelta(minutes=number // 7)
+        day = START + timedelta(hours=number // 7)
         date = {"lo": day, "hi": day + timedelta(milliseconds=1)}
         made.append(
             {**row, "subject": record(SIZE, 0), "at": START, "ix": {**row["ix"], "date": date}}
@@ -166,35 +177,52 @@ async def timed(act: Callable[[], Awaitable[object]], times: int) -> float:
     return statistics.median(taken)
 
 
+CASES: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
+    ("status, type by scope", ()),
+    ("and months", (("date", "ge2024-02"), ("date", "lt2025-03"))),
+    ("and days", (("date", "ge2024-02-10"), ("date", "lt2025-03-10"))),
+    ("and creation, which no tally knows", (("creation", "ge2010"),)),
+)
+
+
 async def counting(store: Documents) -> list[Doc]:
-    """What the exact total adds to a page of twenty, under a narrowed scope."""
+    """What the exact total adds to a page of twenty, under a narrowed scope, with and without tallies."""
     kind = f"{PACK.namespace}/CodeSystem/document-type|{TYPES[0]}"
     permit = Permit(("bench",), (frozenset({("type", kind)}),))
+    table = store.documents
+    tallies.SETTLE = 0.0  # nobody else writes here
+    for _ in range(2):
+        store.tallies.want(table, [record(SIZE, 0), record(SIZE, 1)])
+        await store.tallies.turn()
+    known = store.tallies.of(table)
     made = []
-    for name, person, times in (("sixty", SIZE + 1, 300), ("many", SIZE, 15)):
-        asked = parse(
-            [("status", "current"), ("_count", "20")],
-            mhd.DOCUMENT_PARAMETERS, resource="DocumentReference",
-        )  # fmt: skip
-        whose = {"$in": [record(person, 0), record(person, 1)]}
-        filters = all_of([
-            {"subject": whose}, compiled(asked.clauses[0]), narrow(permit, mhd.DOCUMENT_PARAMETERS)
-        ])  # fmt: skip
-        keys = (SortKey(named(mhd.DOCUMENT_PARAMETERS)["date"], True),)
-        page = replace(asked, total=0)
-        table = store.documents
-        ways = {
-            "page": lambda: find(table, page, filters, keys),  # noqa: B023  called in this turn
-            "both": lambda: find(table, asked, filters, keys),  # noqa: B023
-            "shared": lambda: find(table, asked, filters, keys, few=True),  # noqa: B023
-            "count": lambda: table.count(filters),  # noqa: B023
-        }
-        found = await find(table, asked, filters, keys)
-        said: Doc = {"who": name, "hits": found.total}
-        for _ in range(2):  # the first is to warm up
-            for way, act in ways.items():
-                said[way] = await timed(act, times)
-        made.append(said)
+    for who, person, times in (("sixty", SIZE + 1, 100), ("many", SIZE, 5)):
+        for what, more in CASES:
+            asked = parse(
+                [("status", "current"), ("_count", "20"), *more],
+                mhd.DOCUMENT_PARAMETERS, resource="DocumentReference",
+            )  # fmt: skip
+            whose = {"$in": [record(person, 0), record(person, 1)]}
+            filters = all_of([
+                {"subject": whose}, {"seen": {"$in": ["", "TL-DEMO"]}},
+                *map(compiled, asked.clauses), narrow(permit, mhd.DOCUMENT_PARAMETERS),
+            ])  # fmt: skip
+            keys = (SortKey(named(mhd.DOCUMENT_PARAMETERS)["date"], True),)
+            page = replace(asked, total=0)
+            ways = {
+                "page": lambda: find(table, page, filters, keys),  # noqa: B023  called in this turn
+                "counted": lambda: find(table, asked, filters, keys, few=True),  # noqa: B023
+                "served": lambda: find(table, asked, filters, keys, few=True, totals=known),  # noqa: B023
+                "count": lambda: table.count(filters),  # noqa: B023
+            }
+            found = await find(table, asked, filters, keys, few=True, totals=known)
+            if found.total != await table.count(filters):
+                raise SystemExit(f"A tally counts {found.total}.")
+            said: Doc = {"who": who, "what": what, "hits": found.total}
+            for rounds in (1, times):  # the first is to warm up
+                for way, act in ways.items():
+                    said[way] = await timed(act, rounds)
+            made.append(said)
     return made
 
 
@@ -214,13 +242,14 @@ async def main(arguments: argparse.Namespace) -> None:
         headers = {"Authorization": f"Bearer {await token_for(running)}"}
         async with httpx.AsyncClient(base_url=running.fhir, headers=headers, timeout=60) as client:
             prepared = await prepare.prepare(client, 1, EACH, progress)
-        async with opened(running.uri, SIZE) as mongo:
+        async with opened(running.uri, prefix(SIZE)) as mongo:
             own = Mongo(running.uri)
-            written = await own.table(DATABASE, "documents").many({})
+            (sheets,) = templates(await written(own), prepared.patients)
             await own.close()
-            (sheets,) = templates(written, prepared.patients)
             store = await load(mongo, rows(sheets, arguments.documents), progress)
-            pages = await _pages(mongo, store, running, arguments, progress)
+            pages = []
+            if not arguments.totals:
+                pages = await _pages(mongo, store, running, arguments, progress)
             counts = await counting(store)
     _show(pages, counts, console)
     if arguments.json:
@@ -255,14 +284,23 @@ def _show(pages: Sequence[Doc], counts: Sequence[Doc], console: Console) -> None
                 quote(p["order"]), str(p["part"] + 1), str(p["pages"]), f"{p['p50']:.2f}",
                 f"{p['server_cpu']:.0f}", f"{p['database_cpu']:.0f}", f"{p['first']:.0f}",
             )  # fmt: skip
-    console.print(table)
+    if pages:
+        console.print(table)
     table = Shown(
-        "Who", "Hits", "Page ms", "Page and total ms", "as served ms", "Count alone ms", "Ratio"
+        "Who",
+        "Asked",
+        "Hits",
+        "Page ms",
+        "Total counted ms",
+        "As served ms",
+        "Count alone ms",
+        "Ratio",
     )
     for c in counts:
         table.add_row(
-            c["who"], f"{c['hits']:,}", *(f"{c[w]:.2f}" for w in ("page", "both", "shared", "count")),
-            f"{c['shared'] / c['page']:.2f}",
+            c["who"], c["what"], f"{c['hits']:,}",
+            *(f"{c[w]:.2f}" for w in ("page", "counted", "served", "count")),
+            f"{c['served'] / c['page']:.2f}",
         )  # fmt: skip
     console.print(table)
 
@@ -274,6 +312,9 @@ if __name__ == "__main__":
     )  # fmt: skip
     parser.add_argument("--documents", type=int, default=100_000, help="of the one person")
     parser.add_argument("--count", type=int, default=100, help="documents of a page")
+    parser.add_argument(
+        "--totals", action="store_true", help="measure what totals cost, and no pages"
+    )
     parser.add_argument("--folder", type=Path, help="where the data lies meanwhile")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     asyncio.run(main(parser.parse_args()))

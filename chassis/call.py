@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from chassis.spool import Attachment
     from standards.search import Search
+from standards.subset import Subset
 
 Format = Literal["json", "xml"]
 
@@ -136,6 +137,7 @@ class Call:
     ] = ()  # large `data` values spooled off the body (row.body="bundle")
     content: AsyncIterator[bytes] | None = None  # the body as it comes (row.body="raw")
     search: Search | None = None  # parsed search, when the row has search parameters
+    subset: Subset | None = None  # the part of each resource that a read or a history is to show
     audit_event: Callable[[Account, int], Mapping[str, Any]] | None = None
     ids: Callable[[], str] = lambda: fresh_id()  # noqa: PLW0108  defined below
     # The records of the person whom the token's patient is; None when it has no patient.

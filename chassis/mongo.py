@@ -80,6 +80,11 @@ class Table:
                 options["limit"] = limit
             return await self.raw.count_documents(where, **options)
 
+    async def size(self) -> int:
+        """About how many documents there are, from what MongoDB knows without looking."""
+        async with self.mongo.gate:
+            return await self.raw.estimated_document_count()
+
     async def insert(self, document: Doc, session: AsyncClientSession | None = None) -> None:
         """Insert one; `DuplicateKeyError` when a unique index says no."""
         async with self.mongo.pass_(session):

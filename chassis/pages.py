@@ -12,14 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from pymongo.errors import ConnectionFailure, ExecutionTimeout, OperationFailure
 
 from chassis.filters import all_of, place
-from chassis.mongo import Doc, Gathered, Table
+from chassis.mongo import Doc, Filter, Gathered, Table
 from standards.outcome import TOO_COSTLY, Issue, Refused
 from standards.search import Search, SortKey
 
@@ -144,6 +145,18 @@ class _First:
     size: int
 
 
+class Totals(Protocol):
+    """What a service keeps of how many documents match, so that they need not be counted."""
+
+    async def total(self, filters: Filter, few: int) -> int | None:
+        """How many match; None when that has to be counted, as what may be `few` always is."""
+        ...
+
+    def exceeded(self, filters: Filter) -> None:
+        """More than a few matched; whoever keeps totals may want to know."""
+        ...
+
+
 async def find(
     table: Table,
     search: Search,
@@ -154,19 +167,28 @@ async def find(
     fields: Collection[str] = ("b",),
     hint: str | Doc | None = None,
     few: bool = False,
+    totals: Totals | None = None,
 ) -> Found:
     """One page of the documents that match `filters`, in the order of `keys`, and the exact total.
 
     `few` says that the filters lead an index to few documents (one person's): then the first page
     shares its command with others that are asked for at the same time. A total that `search` brings
-    from an earlier page stands. Raises `Refused` (TOO_COSTLY)
-    when MongoDB cannot do it within its time.
+    from an earlier page stands, and one that `totals` knows is not counted. Raises `Refused`
+    (TOO_COSTLY) when MongoDB cannot do it within its time.
     """
     try:
+        if totals is not None and search.total is None:
+            search = changed(search, total=await totals.total(filters, FEW))
         if search.only_count:
-            return Found([], await table.count(filters, max_ms=_MAX_MS), None)
+            counted = search.total
+            if counted is None:
+                counted = await table.count(filters, max_ms=_MAX_MS)
+                if totals is not None and counted > FEW:
+                    totals.exceeded(filters)
+            return Found([], counted, None)
         order = _order(search, keys, replaced)
-        if few and not search.after and hint is None and search.count <= _TOGETHER:
+        alone = search.after or hint is not None or (search.total or 0) > FEW
+        if few and not alone and search.count <= _TOGETHER:
             found = await _first_page(table, search.count, filters, order, fields)
             if found is not None:
                 return found
@@ -179,6 +201,8 @@ async def find(
     total = search.total
     if total is None:
         total = rows.pop()["total"] if rows and "total" in rows[-1] else 0
+        if totals is not None and total > FEW:
+            totals.exceeded(filters)
     return _found(rows, total, search.count, order)
 
 

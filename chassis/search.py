@@ -20,7 +20,7 @@ from chassis.call import Answer, Call, instant
 from chassis.cursor import LIFE, Place, cursor_key, seal, unseal
 from chassis.filters import NOTHING, all_of, any_of, compiled, indexes, narrow, place
 from chassis.mongo import Doc, Filter, Mongo, Table
-from chassis.pages import FEW, find
+from chassis.pages import FEW, Totals, find
 from standards.bundle import entry, matches, searchset_bytes
 from standards.outcome import NOT_SUPPORTED, Issue, Refused, outcome
 from standards.rows import SearchParameter
@@ -92,6 +92,7 @@ async def searchset(
     fields: Collection[str] = ("b",),
     hint: str | Doc | None = None,
     few: bool = False,
+    totals: Totals | None = None,
 ) -> Answer:
     """Serve `call.search` from a table: one page, exact total, self and next links.
 
@@ -99,7 +100,8 @@ async def searchset(
     the bytes of a document (default: its `b`; name what else it needs in `fields`); `include` gives
     the bytes of resources to include; `issues` are warnings to carry as an outcome entry (read last,
     so that `include` may add to them);
-    `default_sort` is a `_sort` value; `few` says that the search is of one person (see `find`).
+    `default_sort` is a `_sort` value; `few` says that the search is of one person, and `totals` is what
+    the service keeps of how many match (see `find`).
     """
     database = table.raw.database.name.removeprefix(table.mongo.prefix)
     await resume(call, table.mongo, database)
@@ -112,7 +114,7 @@ async def searchset(
         search = changed(search, total=None)  # another permit, or who is who has changed
     found = await find(
         table, search, filters, keys, replaced=(replace or {}).keys(), fields=fields, hint=hint,
-        few=few,
+        few=few, totals=totals,
     )  # fmt: skip
     kind = f"{call.base}{call.row.door}/{call.row.resource}"
     entries = matches(kind, ((r["_id"], r["b"] if show is None else show(r)) for r in found.rows))

@@ -38,7 +38,7 @@ from chassis.proof import NoProofError, Proofs, judge
 from chassis.settings import Settings
 from chassis.spool import Attachment, read_body, read_plain, settle, stream_body
 from governance.permit import Denied, Permit, decide
-from standards import balp, fhir_xml, search
+from standards import balp, fhir_xml, search, subset
 from standards.outcome import (
     BUSY,
     EXCEPTION,
@@ -60,6 +60,7 @@ FORM = "application/x-www-form-urlencoded"
 _ALWAYS = ("_format", "_pretty")
 _FORM_LIMIT = 1024 * 1024
 _SEARCHES = ("search-type",)
+_READS = ("read", "vread", "history-instance", "history-type")
 _WRITES = ("create", "update", "patch")
 
 
@@ -208,6 +209,8 @@ class Endpoint:
                 inclusions=row.inclusions,
             )
         else:
+            if row.interaction in _READS and row.resource != "Binary":
+                _partly(call)
             call.query = _known(call)
         if "if-none-exist" in headers:
             raise Refused(
@@ -458,6 +461,16 @@ def _pairs(raw: bytes) -> list[tuple[str, str]]:
     return pairs
 
 
+def _partly(call: Call) -> None:
+    """Take `_summary` and `_elements` out of the query of a read. Raises `Refused` for what is wrong."""
+    said = [p for p in call.query if p[0] in subset.NAMES]
+    if said:
+        call.query = tuple(p for p in call.query if p[0] not in subset.NAMES)
+        call.subset, issues = subset.wanted(call.row.resource, said, searching=False)
+        if issues:
+            raise Refused(issues)
+
+
 def _known(call: Call) -> tuple[tuple[str, str], ...]:
     """The query parameters a row declares. Unknown ones are refused, or left out when lenient."""
     names = call.row.parameters
@@ -531,6 +544,9 @@ def _shape(call: Call, answer: Answer) -> None:
         answer.status, answer.body = 304, b""
     if answer.body:
         if answer.media is None and call.row.interaction != "internal":
+            part = call.search.subset if call.search is not None else call.subset
+            if part is not None and answer.status == 200:
+                answer.body = dumps(part.of(bodies.parse_json(answer.body)))
             if call.format == "xml":
                 answer.body = fhir_xml.render(bodies.parse_json(answer.body))
             headers["Content-Type"] = MEDIA[call.format]

@@ -66,14 +66,9 @@ ROWS: tuple[Transaction, ...] = (
     *stewardship.TRANSACTIONS,
 )
 
-# What few values share out among many people finds nobody by itself: gender, active, state and
-# country narrow a search that another parameter leads. The pairs are PDQm's mandatory combinations.
-_LEADING = (
-    "identifier", "family", "given", "telecom", "birthdate", "address", "address-city",
-    "address-postalcode", "mothersMaidenName",
-)  # fmt: skip
 _INDEXES = (
-    *search.indexes(pdqm.PARAMETERS, only=_LEADING),
+    *search.indexes(pdqm.PARAMETERS, only=pdqm.LEADING),
+    # the pairs are PDQm's mandatory combinations
     IndexModel([("ix.family.f", 1), ("ix.birthdate.lo", 1)], name="search_family_birthdate"),
     IndexModel([("at", 1), ("_id", 1)], name="search__lastUpdated"),
 )

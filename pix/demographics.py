@@ -46,7 +46,8 @@ class Demographics:
 
         A search by domain (`identifier=system|`) returns identifiers of these domains only. Raises
         `Refused`: 404 with a warning for an unknown domain (PDQm case 4), 403 `too-costly` for more
-        than `BROAD` hits, 400 for what cannot be searched.
+        than `BROAD` hits and, among more people than that, for what no index leads to, 400 for what
+        cannot be searched.
         """
         await search.resume(call, self.people.mongo, DATABASE)
         asked = self._understood(call)
@@ -131,6 +132,13 @@ class Demographics:
     async def _not_too_broad(self, call: Call, asked: Search, where: Filter) -> None:
         if asked.after is not None or asked.has("_id"):
             return
+        if not _led(call, asked) and await self.people.records.size() > BROAD:
+            # whatever it finds, it looks at everybody for it
+            words = (
+                "Nobody is looked for by gender, active, country or state alone here; add a family "
+                "name, a birth date, a postcode or an identifier."
+            )
+            raise Refused(Issue(TOO_COSTLY, words, xds=""))
         filters = search.matching(call, where=where)
         if await self.people.records.count(filters, limit=BROAD + 1) > BROAD:
             words = (
@@ -272,6 +280,15 @@ def _is_domains(clause: Clause) -> bool:
     """Whether an identifier clause names domains only: `identifier=a|,b|`."""
     return not clause.modifier and all(
         isinstance(v, Token) and v.system and not v.code for v in clause.values
+    )
+
+
+def _led(call: Call, asked: Search) -> bool:
+    """Whether an index leads to what is looked for: by the query, or by each way of the scope."""
+    leading = (*pdqm.LEADING, "_lastUpdated")
+    ways = [{name.partition(":")[0] for name, _ in group} for group in call.permit.narrow]
+    return any(asked.has(name) for name in leading) or (
+        bool(ways) and all(not way.isdisjoint(leading) for way in ways)
     )
 
 

@@ -3,7 +3,8 @@
     ITI-65          provide.py   draft.py, standing.py and submission.py are its thinking, and pure
     ITI-105         simplified.py  single.py makes the submission around one document, and both
     ITI-106         generate.py    go the way of provide.py; from_*.py read what a document says of itself
-    ITI-66, ITI-67  find.py      indexed.py says what resources are found by
+    ITI-66, ITI-67  find.py      indexed.py says what resources are found by, tallies.py keeps the totals
+                                 of whom has very many; tally.py is its thinking, and pure
     read, vread     read.py
     history         versions.py
     shown.py        what of all these a caller may see
@@ -62,7 +63,7 @@ async def open_service(
     single = Single(provide, store, pack)
     versions = Versions(store, people, read)
     subjects = Subjects(store, people, audit, settings.fhir_base)
-    async with Forwarder(mongo, DATABASE, audit), subjects:
+    async with Forwarder(mongo, DATABASE, audit), subjects, store.tallies:
         yield Service(
             "registry",
             (

@@ -118,20 +118,17 @@ class Custodian(Neighbour):
         )
         made = tombstone(whole, disposal, ground, at_)
         made["meta"] |= {"versionId": str(row["v"] + 1), "lastUpdated": instant(at_)}
-        await self.store.documents.update(
-            {"_id": row["_id"]},
-            {
-                "$set": {
-                    "v": row["v"] + 1,
-                    "at": at_,
-                    "b": dumps(made),
-                    "status": made["status"],
-                    "ix": indexed.document(made, self.base),
-                    "destroyed": disposal,
-                }
-            },
-            session=session,
-        )
+        after = {
+            "v": row["v"] + 1,
+            "at": at_,
+            "b": dumps(made),
+            "status": made["status"],
+            "ix": indexed.document(made, self.base),
+            "destroyed": disposal,
+        }
+        documents = self.store.documents
+        await documents.update({"_id": row["_id"]}, {"$set": after}, session=session)
+        await self.store.tallies.note(session, documents, [row], [row | after])
 
     # -- the far doors ----------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
     lists       {_id, v, at, b, status, subject, seen, kind, unique, members, ix}
     *_history   {_id: "<id>/<v>", of, v, at, b, status, subject, seen}      every version but the newest
     registered  {_id: uniqueId or entryUUID, kind, of, …}
+    tallies     how many there are of whom has very many (tallies.py)
     provenances {_id, at, b, target}                       why versions were made that nobody submitted
 
 `subject` is the Patient record that was submitted for ("" when none); a search by patient asks for all
@@ -30,6 +31,7 @@ from governance.permit import WHOSE, Permit
 from registry.sent import Draft
 from registry.standing import Known
 from registry.submission import Change, Submission
+from registry.tallies import Tallies
 
 DATABASE = "registry"
 SYSTEM = "R-SYS"
@@ -72,6 +74,7 @@ class Documents:
         self.lists_history = tables["lists_history"]
         self.registered = tables["registered"]
         self.provenances = tables["provenances"]
+        self.tallies = Tallies(mongo, tables["tallies"])
         self.names: Coalesced[str, Doc] = Coalesced(self._names)
         self._new: Gathered[tuple[Submission, Call], None] = Gathered(self._add)
 
@@ -85,12 +88,17 @@ class Documents:
             "lists_history",
             "registered",
             "provenances",
+            "tallies",
         )
         made = cls(mongo, {n: await mongo.create(DATABASE, n) for n in names})
         await outbox.prepare(mongo, DATABASE)
         await made.documents.ensure(*_DOCUMENTS)
         await made.lists.ensure(*_LISTS)
         await made.provenances.ensure(IndexModel([("target", 1)], name="target"))
+        await made.tallies.table.ensure(
+            IndexModel([("of", 1), ("month", 1)], name="of"),
+            IndexModel([("slip", 1)], name="slips", sparse=True),
+        )
         for history in (made.documents_history, made.lists_history):
             await history.ensure(IndexModel([("of", 1), ("v", -1)], name="versions"))
         return made
@@ -208,6 +216,11 @@ class Documents:
         await self.registered.insert_all([r for s in many for r in s.registered], session)
         await self.documents.insert_all([r for s in many for r in s.documents], session)
         await self.lists.insert_all([r for s in many for r in s.lists], session)
+        for table, rows in (
+            (self.documents, [r for s in many for r in s.documents]),
+            (self.lists, [r for s in many for r in s.lists]),
+        ):
+            await self.tallies.note(session, table, [], rows)
 
     async def _change(self, submission: Submission, call: Call, checks: Sequence[Check]) -> None:
         async def story(session: AsyncClientSession) -> None:
@@ -241,6 +254,9 @@ class Documents:
             kept = {k: before[k] for k in _HISTORY}
             earlier.append({"_id": f"{before['_id']}/{before['v']}", "of": before["_id"], **kept})
         await history.insert_all(earlier, session)
+        await self.tallies.note(
+            session, table, [c.before for c in changes], [c.after for c in changes]
+        )
 
 
 class Check:

@@ -72,6 +72,7 @@ class Find:
             default_sort=NEWEST[call.row.resource],
             fields=FIELDS if brings else ("b", FIELD),
             few=bool(whose),
+            totals=self.store.tallies.of(self.store.current(call.row.resource)) if whose else None,
         )
 
     async def _communities(self, call: Call, asked: Search) -> Filter:

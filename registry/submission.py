@@ -82,7 +82,7 @@ def registered(making: Making) -> Submission:
             folders.append(Change(making.known.lists[item.id], row))
         else:
             lists.append(row)
-    changed_lists = _joined(folders, changed_lists)
+    changed_lists = _joined(folders, changed_lists, making.base)
     versions = {r["_id"]: r["v"] for c in [*changed_documents, *changed_lists] for r in (c.after,)}
     answer = _answer(making, versions)
     return Submission(
@@ -286,8 +286,9 @@ def _gained(folder: Doc, ids: Sequence[str], now: datetime, base: str) -> Doc:
     return made | {"members": [*folder["members"], *new]}
 
 
-def _joined(put: Sequence[Change], gained: Sequence[Change]) -> list[Change]:
-    """A Folder that is both changed by PUT and joined by a replacing document changes once."""
+def _joined(put: Sequence[Change], gained: Sequence[Change], base: str) -> list[Change]:
+    """A Folder that is both changed by PUT and joined by a replacing document changes once: to what was
+    PUT, with what joined it. A member that the PUT took out stays out."""
     made = {c.before["_id"]: c for c in put}
     for change in gained:
         id_ = change.before["_id"]
@@ -295,14 +296,15 @@ def _joined(put: Sequence[Change], gained: Sequence[Change]) -> list[Change]:
             made[id_] = change
             continue
         own = made[id_]
-        new = [m for m in change.after["members"] if m not in own.after["members"]]
+        there = {*own.after["members"], *change.before["members"]}
+        new = [m for m in change.after["members"] if m not in there]
         body = parse_json(own.after["b"])
         body["entry"] = [
             *(body.get("entry") or []),
             *({"item": {"reference": f"DocumentReference/{m}"}} for m in new),
         ]
-        after = own.after | {"b": dumps(body), "members": [*own.after["members"], *new]}
-        made[id_] = Change(own.before, after)
+        more = {"b": dumps(body), "members": [*own.after["members"], *new]}
+        made[id_] = Change(own.before, own.after | more | {"ix": indexed.listed(body, base)})
     return list(made.values())
 
 

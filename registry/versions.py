@@ -28,7 +28,7 @@ from registry.documents import DATABASE, Documents, visible
 from registry.neighbours import Asked, People
 from registry.read import Read
 from registry.shown import FIELD, Show
-from standards import dates
+from standards import dates, subset
 from standards.dates import Span
 from standards.index import reference
 from standards.mhd import DOCUMENT_PARAMETERS, LIST_PARAMETERS
@@ -147,11 +147,13 @@ class Versions:
         """The query, or the one that a cursor continues."""
         cursors = [v for k, v in call.query if k == CURSOR]
         if not cursors:
-            return call.query
-        if len(call.query) > 1:
+            return (*call.query, *(call.subset.pairs if call.subset is not None else ()))
+        if len(call.query) > 1 or call.subset is not None:
             words = "A _cursor already carries its whole search; send it alone."
             raise Refused(Issue(INVALID, words, CURSOR))
         spot = await self._spot(call, cursors[0])
+        said = [p for p in spot.pairs if p[0] in subset.NAMES]
+        call.subset, _ = subset.wanted(call.row.resource, said, searching=False)
         return (*spot.pairs, (CURSOR, cursors[0]))
 
     async def _spot(self, call: Call, cursor: str) -> Place:

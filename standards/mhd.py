@@ -37,6 +37,7 @@ COMPREHENSIVE_BUNDLE = f"{PROFILES}IHE.MHD.Comprehensive.ProvideBundle"
 DOCUMENT_STATUS = "http://hl7.org/fhir/document-reference-status"
 LIST_STATUS = "http://hl7.org/fhir/list-status"
 _CORE = "http://hl7.org/fhir/SearchParameter/"
+_CLAUSE = {"DocumentReference": "MHD 2:3.67.4.1.2.1", "List": "MHD 2:3.66.4.1.2.1"}
 
 
 def _parameter(
@@ -64,9 +65,7 @@ def _parameter(
         resource=resource,
         field=name.replace("-", "_").replace(".", "_"),
         expression=f"{resource}.{expression}",
-        see=see or "MHD 2:3.67.4.1.2.1"
-        if resource == "DocumentReference"
-        else "MHD 2:3.66.4.1.2.1",
+        see=see or _CLAUSE[resource],
         array=array,
         modifiers=modifiers or by_type.get(type_, ()),
         targets=targets,

@@ -13,7 +13,7 @@ from standards import balp
 from standards.mhd import IG, PROFILES
 from standards.mhd_rules import ALWAYS, Rule
 from standards.outcome import PROFILE, REQUIRED, Issue
-from standards.rows import Needs, Transaction
+from standards.rows import Needs, Operand, Transaction
 
 SIMPLIFIED = f"{PROFILES}IHE.MHD.SimplifiedPublish.DocumentReference"
 GENERATE_IN = f"{PROFILES}IHE.MHD.GenerateMetadata.Parameters.In"
@@ -50,6 +50,25 @@ ITI_106 = Transaction(
     see="MHD 2:3.106",
     body="parameters",
     operation="generate-metadata",
+    operands=(
+        Operand(
+            "document",
+            "in",
+            1,
+            "1",
+            "Resource",
+            "The document: a Bundle of type document, or a Binary of one, of a QuestionnaireResponse, "
+            "of a CDA document or of a PDF",
+        ),
+        Operand(
+            "DocumentReference",
+            "out",
+            1,
+            "1",
+            "Reference",
+            "The DocumentReference that was made of it",
+        ),
+    ),
     definition=f"{IG}/OperationDefinition/generate-metadata",
     documents=("Parameters.parameter.resource.data",),
     words="Publishes one document that says itself what it is: a FHIR document (Bundle, or Binary), a "

@@ -82,6 +82,10 @@ PARAMETERS: tuple[SearchParameter, ...] = (
     GENDER_, MAIDEN_NAME,
 )  # fmt: skip
 
+# What few values share out among many people finds nobody by itself and has no index: gender, active,
+# state and country narrow a search that one of these leads.
+LEADING = tuple(p.name for p in PARAMETERS if p not in (ACTIVE, COUNTRY, STATE, GENDER_))
+
 ITI_78 = Transaction(
     code="ITI-78",
     name="Mobile Patient Demographics Query",

@@ -19,10 +19,11 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any, Literal, cast
 
-from standards import dates
+from standards import dates, subset
 from standards.index import contact, fold, reference
 from standards.outcome import INVALID, NOT_SUPPORTED, UNKNOWN_PARAMETER, Issue, Refused
 from standards.rows import Inclusion, SearchParameter
+from standards.subset import Subset
 
 Prefix = Literal["eq", "ne", "lt", "gt", "le", "ge", "sa", "eb", "ap"]
 Pair = tuple[str, str]
@@ -48,9 +49,9 @@ _LAST_UPDATED = SearchParameter(
 COMMON: tuple[SearchParameter, ...] = (_ID, _LAST_UPDATED)
 
 RESULT_PARAMETERS = (
-    "_count", "_sort", "_total", "_summary", "_include", "_revinclude", CURSOR, "_format",
+    "_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude", CURSOR, "_format",
 )  # fmt: skip
-_ONCE = frozenset(("_count", "_sort", "_total", "_summary", CURSOR))
+_ONCE = frozenset(("_count", "_sort", "_total", "_summary", "_elements", CURSOR))
 _CONTACTS = frozenset(("telecom", "phone", "email"))
 
 
@@ -135,6 +136,7 @@ class Search:
     asked: datetime | None = None  # when its first page was asked for
     total: int | None = None
     counted: bytes = b""
+    subset: Subset | None = None  # the part of each resource that is shown
 
     def of(self, name: str) -> tuple[Clause, ...]:
         """The clauses of one parameter, in the order they were given."""
@@ -215,6 +217,7 @@ class _Reading:
         self.count = 0
         self.only_count = False
         self.inclusions: Sequence[Inclusion] = ()
+        self.parts: list[Pair] = []
         self.include: list[str] = []
         self.revinclude: list[str] = []
         self.used: list[Pair] = []
@@ -225,6 +228,7 @@ class _Reading:
         self.width = 0
 
     def done(self) -> Search:
+        part = self.subset() if self.parts else None
         if self.width > WIDEST:
             self.wrong(
                 "", f"The query is longer than {WIDEST:,} characters; ask for less at a time."
@@ -235,7 +239,7 @@ class _Reading:
             raise Refused(self.issues)
         return Search(
             tuple(self.clauses), self.sort, self.count, self.only_count, tuple(self.include),
-            tuple(self.revinclude), tuple(self.used), tuple(self.ignored), self.cursor,
+            tuple(self.revinclude), tuple(self.used), tuple(self.ignored), self.cursor, subset=part,
         )  # fmt: skip
 
     def take(self, key: str, value: str) -> None:
@@ -487,18 +491,23 @@ class _Reading:
         else:  # the profiles make Bundle.total mandatory, so it is always there and always exact
             self.used.append(("_total", value))
 
-    def _summary(self, value: str) -> None:
-        if value == "count":
+    def _subset(self, name: str, value: str) -> None:
+        """`_summary` and `_elements` are weighed together, when all is read."""
+        self.parts.append((name, value))
+
+    def subset(self) -> Subset | None:
+        """The part of each resource that is wanted."""
+        part, issues = subset.wanted(self.resource, self.parts, searching=True)
+        self.issues += issues
+        if ("_summary", "count") in self.parts:
             self.only_count = True
-            self.used.append(("_summary", value))
-        elif value == "false":
-            self.used.append(("_summary", value))
-        elif value in ("true", "text", "data"):
-            self.unsupported(
-                "_summary", f"_summary={value} is not offered; resources are given whole."
+        if part is not None and part.summary == "text" and (self.include or self.revinclude):
+            words = (
+                "_summary=text shows narratives alone; send no _include and _revinclude with it."
             )
-        else:
-            self.wrong("_summary", "_summary takes count or false.")
+            self.wrong("_summary", words)
+        self.used += self.parts
+        return part
 
     def _included(self, name: str, value: str) -> bool:
         source, _, rest = value.partition(":")
@@ -533,9 +542,6 @@ class _Reading:
         if self._included("_revinclude", value):
             self.revinclude.append(value)
 
-    def _elements(self, _value: str) -> None:
-        self.unsupported("_elements", "_elements is not offered; resources are given whole.")
-
     def _cursor(self, value: str) -> None:
         self.cursor = value
 
@@ -559,10 +565,10 @@ _RESULT: dict[str, Callable[[_Reading, str], None]] = {
     "_count": _Reading._count,
     "_sort": _Reading._sort,
     "_total": _Reading._total,
-    "_summary": _Reading._summary,
+    "_summary": lambda reading, value: reading._subset("_summary", value),
+    "_elements": lambda reading, value: reading._subset("_elements", value),
     "_include": _Reading._include,
     "_revinclude": _Reading._revinclude,
-    "_elements": _Reading._elements,
     CURSOR: _Reading._cursor,
 }
 

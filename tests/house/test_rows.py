@@ -36,6 +36,16 @@ def test_every_row_has_a_scope_or_a_reason_and_an_audit_pattern_or_a_reason(
     assert row.see
 
 
+@pytest.mark.parametrize(
+    "row",
+    [r for r in ROWS if r.definition.startswith("https://profiles.ihe.net/")],
+    ids=lambda r: r.code,
+)
+def test_an_operation_that_ihe_defines_says_its_parameters(row: Transaction) -> None:
+    if row.interaction == "operation":
+        assert {o.use for o in row.operands} == {"in", "out"}, row.code
+
+
 def test_no_two_rows_claim_the_same_route() -> None:
     claimed = [(m, re.sub(r"\{\w+\}", "{}", p), r.surface) for r in ROWS for m, p in r.routes]
     assert len(claimed) == len(set(claimed))

@@ -113,7 +113,8 @@ async def test_what_every_search_takes_is_taken_by_every_row(
     for said, count in (
         ({"_summary": "count"}, True), ({"_count": "0"}, True), ({"_total": "accurate"}, False), ({"_summary": "false"}, False),
         ({"_sort": "-_lastUpdated"}, False), ({"_id": "x"}, False), ({"_lastUpdated": "ge2020"}, False),
-        ({"_format": "json"}, False), ({"_count": "5"}, False),
+        ({"_format": "json"}, False), ({"_count": "5"}, False), ({"_summary": "true"}, False),
+        ({"_summary": "text"}, False), ({"_summary": "data"}, False), ({"_elements": "id"}, False),
     ):  # fmt: skip
         answer = await client.get(path(row), params=base | said)
         if row.resource == "Patient" and answer.status_code == 404:
@@ -128,9 +129,34 @@ async def test_what_every_search_takes_is_taken_by_every_row(
         {"_revinclude": "x"},
         {"_sort": "shoe"},
         {"_summary": "all"},
-        {"_elements": "id"},
+        {"_elements": "shoe"},
     ):
         answer = await client.get(path(row), params=base | said)
         assert answer.status_code == 400, (said, answer.text)
         (name,) = said
         assert any(name in p for i in answer.json()["issue"] for p in i["expression"])
+
+
+READS = [
+    (row, row.routes[0][1].format(id="x", vid="1"))
+    for row in ROWS
+    if row.interaction in ("read", "vread", "history-instance", "history-type")
+    and row.resource != "Binary"
+]
+
+
+@pytest.mark.parametrize(("row", "where"), READS, ids=lambda p: p if isinstance(p, str) else "")
+async def test_every_read_takes_a_summary_or_elements(
+    client: httpx.AsyncClient, row: Transaction, where: str
+) -> None:
+    """FHIR R4 http.html#parameters: they are of every interaction that gives resources."""
+    asked = {"patient": "Patient/x"} if row.interaction == "history-type" else {}
+    for said, right in (
+        ({"_summary": "true"}, True), ({"_elements": "id"}, True), ({"_elements": "id", "_summary": "false"}, True),
+        ({"_summary": "count"}, False), ({"_elements": "shoe"}, False), ({"_elements": "id", "_summary": "text"}, False),
+    ):  # fmt: skip
+        answer = await client.get(where, params=asked | said)
+        assert (answer.status_code != 400) == right, answer.text
+        if not right:
+            places = [p for i in answer.json()["issue"] for p in i["expression"]]
+            assert places == [next(n for n in ("_elements", "_summary") if n in said)]

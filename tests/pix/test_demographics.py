@@ -122,7 +122,9 @@ async def test_an_nhs_number_is_found_however_it_is_written(
         assert await found(pix, f"identifier={said}") == [town["zoe"]]
 
 
-async def test_a_search_that_finds_a_city_is_refused(pix: Pix) -> None:
+async def test_a_search_that_finds_or_reads_a_city_is_refused(
+    pix: Pix, town: Mapping[str, str]
+) -> None:
     records = pix.mongo.table("pix", "records")
     crowd = [
         {
@@ -135,7 +137,21 @@ async def test_a_search_that_finds_a_city_is_refused(pix: Pix) -> None:
     ]
     await records.insert_many(crowd)
     refused = await pix.http.get("/Patient?family=crowded")
+    alone = [
+        await pix.http.get(f"/Patient?{query}")
+        for query in ("gender=other", "active=true&address-country=ZZ", "address-state:contains=x",
+                      "family:missing=true", "identifier:not=urn:x%7C1", "_summary=count")
+    ]  # fmt: skip
+    led = await found(pix, "gender=female&family=muller&address-country=GB&address-state=lanc")
     await records.delete({"crowd": 1}, many=True)
+    assert led == [town["zoe"]]
+    for answer in alone:
+        assert answer.status_code == 403, answer.url
+        assert answer.json()["issue"][0]["code"] == "too-costly"
+        assert "add a family name" in diagnostics(answer)[0]
+    assert await found(pix, "gender=female&address-country=GB") == [
+        town["zoe"]
+    ]  # among a few people
     assert refused.status_code == 403
     assert refused.json()["issue"][0]["code"] == "too-costly"
     assert "birth date" in diagnostics(refused)[0]

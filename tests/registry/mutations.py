@@ -37,7 +37,7 @@ LEVELS = {
 }
 MEMBER = "urn:uuid:5f0a7b0e-8888-4000-8000-000000000001"
 LISTS = frozenset(
-    ("modifierExtension", "extension", "identifier", "category", "author", "securityLabel", "content", "note", "entry")
+    ("modifierExtension", "extension", "identifier", "category", "author", "securityLabel", "content", "note", "entry", "relatesTo")
 )  # fmt: skip
 
 

@@ -476,3 +476,11 @@ async def test_the_operation_is_in_the_capability_statement(source: httpx.AsyncC
     assert "create" in {i["code"] for i in documents["interaction"]}
     assert any(u.endswith("IHE.MHD.DocumentRecipient.Generate") for u in statement["instantiates"])
     assert NS
+
+
+async def test_the_operation_says_what_it_takes_and_gives(source: httpx.AsyncClient) -> None:
+    said = (await source.get("/OperationDefinition/generate-metadata")).json()
+    (taken, given) = said["parameter"]
+    assert (taken["name"], taken["use"], taken["min"], taken["max"]) == ("document", "in", 1, "1")
+    assert (given["name"], given["use"], given["type"]) == ("DocumentReference", "out", "Reference")
+    assert said["affectsState"] is True

@@ -186,6 +186,30 @@ async def test_the_new_document_joins_the_folders_of_the_old(source: httpx.Async
     assert after["meta"]["versionId"] == "2"
 
 
+async def test_a_folder_changed_by_the_submission_that_joins_it_is_found_by_what_it_holds(
+    source: httpx.AsyncClient,
+) -> None:
+    """PUT says what its sender has seen, the replacement adds the new document, and both are one version."""
+    person = await a_patient(source)
+    old, other = await published(source, a_document(person), a_document(person))
+    where = locations(await publish(source, a_bundle(folders=(a_folder(person, members=(old,)),))))[
+        1
+    ]
+    folder = (await source.get(where)).json() | {"title": "Another name"}
+    folder["entry"] = [{"item": {"reference": other}}]
+    bundle = a_bundle(a_document(person, **related("replaces", old)), folders=(folder,))
+    bundle["entry"][3]["request"]["ifMatch"] = 'W/"1"'
+    new = locations(await publish(source, bundle))[1]
+    held = (await source.get(where)).json()
+    assert held["title"] == "Another name"
+    assert held["meta"]["versionId"] == "2"
+    assert [e["item"]["reference"] for e in held["entry"]] == [other, new]
+    for member, found in ((new, [where]), (other, [where]), (old, [])):
+        asked = {"patient": person, "status": "current", "code": "folder", "item": member}
+        entries = (await source.get("/List", params=asked)).json().get("entry", [])
+        assert [f"List/{e['resource']['id']}" for e in entries] == found, member
+
+
 async def test_a_document_of_another_patient_cannot_be_replaced(source: httpx.AsyncClient) -> None:
     person, other = await a_patient(source), await a_patient(source)
     (old,) = await published(source, a_document(other))

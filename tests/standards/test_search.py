@@ -22,6 +22,7 @@ from standards.search import (
     parse,
     unescaped,
 )
+from standards.subset import Subset
 
 BASE = "https://exchange.example/fhir"
 
@@ -195,8 +196,6 @@ def test_a_number_is_found_however_it_was_punctuated() -> None:
         (("date:above", "2020"), "not-supported", ":missing"),
         (("name:phonetic", "x"), "not-supported", ":exact"),
         (("name:", "x"), "not-supported", "no modifier"),
-        (("_elements", "id"), "not-supported", "whole"),
-        (("_summary", "true"), "not-supported", "whole"),
         (("_sort", "code"), "not-supported", "sort by"),
         (("_include", "Other:x"), "not-supported", "leads"),
     ],
@@ -272,6 +271,23 @@ def test_nothing_but_the_count_is_asked_by_count_zero_or_summary() -> None:
     assert read(("_count", "0")).only_count
     assert read(("_summary", "count")).only_count
     assert not read(("_summary", "false"), ("_format", "xml")).only_count
+
+
+def test_a_part_of_each_resource_is_asked_for_by_summary_or_by_elements() -> None:
+    assert read(("_summary", "true")).subset == Subset(
+        "true", "Thing", pairs=(("_summary", "true"),)
+    )
+    assert read(("_summary", "false")).subset is None
+    assert read(("_summary", "count")).subset is None
+    asked = parse([("_elements", "status,type")], ROWS, resource="DocumentReference")
+    assert asked.subset is not None
+    assert asked.subset.elements == {"status", "type"}
+    assert asked.used == (("_elements", "status,type"),)
+
+
+def test_a_narrative_alone_brings_nothing_along() -> None:
+    ((kind, where, _),) = faults(("_summary", "text"), ("_include", "Thing:patient"))
+    assert (kind, where) == ("invalid", "_summary")
 
 
 def test_the_order_may_have_several_keys_and_directions() -> None:
