@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo serve test test-faults soak check fix bench bench-identity docs lock clean
+.PHONY: help setup demo serve test test-faults test-browser soak check fix bench bench-identity docs lock clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,16 @@ test: setup ## Run the tests (real MongoDB, real HTTP)
 
 test-faults: setup ## Kill processes during storms and see that nothing acknowledged is lost
 	$(BIN)/python -m pytest -m fault $(ARGS)
+
+test-browser: setup .venv/.browser ## Sign-in, launch and an unmodified SMART client in a real Chromium
+	$(BIN)/python -m pytest -m browser $(ARGS)
+
+.venv/.browser: requirements-browser.lock .venv/.ready
+	@test -n "$$CHROMIUM" || command -v chromium >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -qy --no-install-recommends chromium; } || \
+	  { echo "The browser tests need Chromium. On Debian: apt-get install chromium; or set CHROMIUM to one." >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements-browser.lock
+	@touch $@
 
 soak: setup ## The long storms
 	$(BIN)/python -m pytest -m soak $(ARGS)

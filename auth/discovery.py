@@ -82,9 +82,10 @@ def smart_configuration(known: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def openid_configuration(known: Mapping[str, Any]) -> dict[str, Any]:
-    """OpenID Connect Discovery 1.0 §3. PURE."""
+    """OpenID Connect Discovery 1.0 §3, with RP-Initiated Logout's endpoint. PURE."""
     return {
         **known,
+        "end_session_endpoint": f"{known['issuer']}/sign-out",
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "claim_types_supported": ["normal"],
