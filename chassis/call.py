@@ -46,6 +46,7 @@ class Caller:
     person: str = ""  # who signed in, where somebody did; the subject of the token then
     grant: str = ""  # the approval that the token comes of
     session: str = ""  # the sign-in that the approval was given in
+    jkt: str = ""  # thumbprint of the key that its holder must prove to have (RFC 9449)
     fhir_user: str = ""  # where the FHIR base shows who signed in
     claims: Mapping[str, Any] = field(default_factory=dict)
 

@@ -25,6 +25,7 @@ from joserfc.jwk import RSAKey
 from joserfc.util import urlsafe_b64decode
 
 from chassis.call import Caller
+from chassis.proof import ALGORITHMS
 from chassis.settings import Settings
 from standards import iua
 from standards.outcome import EXPIRED, TOKEN, ErrorKind, Issue, Refused
@@ -176,6 +177,8 @@ class _Known(NamedTuple):
 def _caller(claims: Mapping[str, Any], issuer: str) -> Caller:
     who, ends = iua.identity(claims, issuer), iua.ends(claims, issuer)
     patient, fhir_user = claims.get("patient"), claims.get("fhirUser")
+    cnf = claims.get("cnf")
+    jkt = cnf.get("jkt") if isinstance(cnf, Mapping) else None
     return Caller(
         client_id=claims["client_id"],
         subject=claims["sub"],
@@ -192,6 +195,7 @@ def _caller(claims: Mapping[str, Any], issuer: str) -> Caller:
         person=ends["person"],
         grant=ends["grant"],
         session=ends["session"],
+        jkt=jkt if isinstance(jkt, str) else "",
         fhir_user=fhir_user if isinstance(fhir_user, str) else "",
         generation=iua.generation(claims, issuer),
         claims=claims,
@@ -219,6 +223,13 @@ def challenge(error: str = "", words: str = "", scope: str = "") -> dict[str, st
         if value:
             parts.append(f'{name}="{printable(value)}"')
     return {"WWW-Authenticate": "Bearer " + ", ".join(parts)}
+
+
+def dpop_challenge(error: str, words: str) -> dict[str, str]:
+    """The `WWW-Authenticate` header of a refusal to who shows a token with a proof (RFC 9449 §7.1)."""
+    algorithms = " ".join(ALGORITHMS)
+    said = f'error="{error}", error_description="{printable(words)}", algs="{algorithms}"'
+    return {"WWW-Authenticate": f'DPoP realm="{REALM}", {said}'}
 
 
 def printable(text: str, longest: int = 400) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
@@ -22,7 +22,7 @@ from chassis import body as bodies
 from chassis import telemetry
 from chassis.audit import AuditFailed
 from chassis.call import ANYONE, Account, Answer, Call, Caller, Route, dumps, fresh_id, instant
-from chassis.caller import challenge
+from chassis.caller import challenge, dpop_challenge
 from chassis.cors import Origins
 from chassis.mongo import unavailable
 from chassis.negotiate import (
@@ -34,6 +34,7 @@ from chassis.negotiate import (
     wanted_format,
     wanted_media,
 )
+from chassis.proof import NoProofError, Proofs, judge
 from chassis.settings import Settings
 from chassis.spool import Attachment, read_body, read_plain, settle, stream_body
 from governance.permit import Denied, Permit, decide
@@ -95,10 +96,9 @@ class Rider:
     identify: Identify
     audit: Record
     words: balp.Vocabulary = balp.Vocabulary()  # noqa: RUF009  frozen, so sharing it is safe
-    compartments: Compartments | None = (
-        None  # None: patients are nobody's, and scopes of theirs nothing
-    )
+    compartments: Compartments | None = None  # None: patient/ scopes reach nothing
     origins: Origins | None = None  # whose pages may call from elsewhere; None: nobody's
+    proofs: Proofs | None = None  # None: tokens that are bound to a key are not taken
 
 
 class Endpoint:
@@ -178,7 +178,7 @@ class Endpoint:
         formats = [v for k, v in pairs if k == "_format"]
         if row.interaction != "internal":
             self._negotiate(call, formats)
-        call.caller = await self._identify(headers)
+        call.caller = await self._identify(call, scope)
         if call.caller.patient:
             call.patients = await self._record(call.caller)
         call.permit = self._decide(call)
@@ -290,8 +290,8 @@ class Endpoint:
 
     # -- identify, decide -------------------------------------------------------------------------
 
-    async def _identify(self, headers: Mapping[str, str]) -> Caller:
-        said = headers.get("authorization", "")
+    async def _identify(self, call: Call, scope: Scope) -> Caller:
+        said = call.headers.get("authorization", "")
         if not said:
             if isinstance(self.row.scope, Public):
                 return ANYONE
@@ -299,14 +299,46 @@ class Endpoint:
                 Issue(LOGIN, "Send a bearer token: Authorization: Bearer …"), headers=challenge()
             )
         kind, _, token = said.partition(" ")
-        if kind.lower() != "bearer" or not token.strip():
+        proved = kind.lower() == "dpop"
+        if not (proved or kind.lower() == "bearer") or not token.strip():
             raise Refused(
                 Issue(LOGIN, "The Authorization header must be: Bearer, a blank, and the token."),
                 headers=challenge(),
             )
         if isinstance(self.row.scope, Public):
             return ANYONE
-        return await self.rider.identify.caller(token.strip())
+        caller = await self.rider.identify.caller(token.strip())
+        if caller.jkt or proved:
+            await self._proved(call, scope, caller, token.strip() if proved else "")
+        return caller
+
+    async def _proved(self, call: Call, scope: Scope, caller: Caller, token: str) -> None:
+        """A token that is bound to a key comes with a proof of that key, and only such a one does
+        (RFC 9449 §7). Raises `Refused` (401)."""
+        words, proofs = "", self.rider.proofs
+        if not caller.jkt:
+            words = "The token is bound to no key; show it as Bearer."
+        elif not token or proofs is None:
+            words = "The token is bound to a key; show it as DPoP, with a proof."
+        if words or proofs is None:
+            raise Refused(Issue(LOGIN, words), headers=dpop_challenge("invalid_token", words))
+        settings = self.rider.settings
+        try:
+            proof = judge(
+                call.headers.get("dpop", ""),
+                token=token,
+                method=call.method,
+                url=settings.origin + scope.get("raw_path", b"").decode("latin-1"),
+                now=time(),
+                skew=float(settings.clock_skew),
+            )
+            if proof.jkt != caller.jkt:
+                raise NoProofError("The proof is of another key than the token's.")
+            if not await proofs.use(proof):
+                raise NoProofError("The proof was used before.")
+        except NoProofError as fault:
+            told = dpop_challenge("invalid_dpop_proof", str(fault))
+            raise Refused(Issue(LOGIN, str(fault)), headers=told) from None
 
     async def _record(self, caller: Caller) -> tuple[str, ...]:
         """The records of the person in whose record the token was launched."""

@@ -29,6 +29,7 @@ from chassis.caller import Verifier
 from chassis.cors import Origins, Remembered
 from chassis.far import Far, ServiceToken, TokenSource
 from chassis.mongo import Mongo
+from chassis.proof import Proofs
 from chassis.service import Identify, Rider
 from chassis.settings import Settings
 from chassis.trust import FarAuth
@@ -129,7 +130,11 @@ async def opened(
             origins = Remembered(trust)
             await stack.enter_async_context(trust.followed())
             identify = Verifier(settings, trust, trust.revocations, tokens=trust)
-        rider = Rider(settings, identify, writer, words, Compartments(people), origins=origins)
+        proofs = Proofs(mongo, service)
+        await proofs.prepare()
+        rider = Rider(
+            settings, identify, writer, words, Compartments(people), origins=origins, proofs=proofs
+        )
         yield (opened_service,), rider
 
 

@@ -23,6 +23,7 @@ from chassis.audit import AuditWriter
 from chassis.call import Service
 from chassis.cors import Remembered
 from chassis.mongo import Mongo
+from chassis.proof import Proofs
 from chassis.service import Rider
 from chassis.settings import Settings
 from exchange.compartments import Compartments
@@ -85,6 +86,8 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Sequence[Service], R
             )
         )
         shelves.open(vault.near)
+        proofs = Proofs(mongo, "auth")
+        await proofs.prepare()
         rider = Rider(
             settings,
             tokens.near.verifier,
@@ -92,6 +95,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Sequence[Service], R
             words,
             Compartments(people.near),
             origins=Remembered(tokens.near.clients),
+            proofs=proofs,
         )
         yield (trail, tokens, people, documents, vault), rider
 

@@ -9,7 +9,7 @@ counts, sorts or reads, so that a total or a page can give nothing away.
 
 The record of a patient are the resources of all source records of the same person, as the identity
 manager knows them while the request runs (SMART App Launch 2.2 leaves `Patient.link` to the server;
-docs/decisions/0027). Scopes are added up, and the pairs of one scope must all hold.
+docs/decisions/0031). Scopes are added up, and the pairs of one scope must all hold.
 """
 
 from __future__ import annotations

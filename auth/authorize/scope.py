@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from governance.scopes import Scope, covers, parse
+from governance.scopes import granted, parse
 
 OFFLINE, ONLINE = "offline_access", "online_access"
 CONTEXT = frozenset({"launch", "launch/patient", "launch/encounter"})
 IDENTITY = frozenset({"openid", "fhirUser", "profile"})
-_V1 = {"rs": "read", "cud": "write", "cruds": "*"}
+_V1 = ("read", "write", "*")
 _OF_PEOPLE = ("patient", "user")
 
 Categories = Mapping[str, Sequence[tuple[str, str]]]
@@ -25,47 +25,17 @@ scope's query part, and words for a person."""
 
 def negotiated(asked: Iterable[str], ceiling: Sequence[str]) -> tuple[str, ...]:
     """The tokens to offer of those that were asked for, under the client's ceiling, each once."""
-    have = [s for s in map(parse, ceiling) if s is not None]
-    made: dict[str, None] = {}
-    for token in asked:
-        wanted = parse(token)
-        if wanted is None:
-            if token in ceiling and "/" not in token.removeprefix("launch/"):
-                made[token] = None
-        elif wanted.level in _OF_PEOPLE:
-            made |= dict.fromkeys(_within(wanted, have))
-    if OFFLINE in made:
-        made.pop(ONLINE, None)  # the longer life includes the shorter
-    return tuple(made)
+    offered = dict.fromkeys(granted((t for t in asked if _for_apps(t)), ceiling))
+    if OFFLINE in offered:
+        offered.pop(ONLINE, None)  # the longer life includes the shorter
+    return tuple(offered)
 
 
-def _within(wanted: Scope, have: Sequence[Scope]) -> list[str]:
-    whole = {x for x in wanted.letters if any(covers(g, _only(wanted, x)) for g in have)}
-    if whole == wanted.letters:
-        return [wanted.raw]
-    made = [_spelled(wanted, wanted.resource, whole)] if whole else []
-    for held in have:
-        # What the ceiling has of narrower: single types of a wildcard, a query part of a whole type.
-        narrower = held.level == wanted.level and wanted.resource in ("*", held.resource)
-        if narrower and wanted.query <= held.query:
-            letters = (wanted.letters & held.letters) - whole
-            if letters:
-                made.append(_spelled(wanted, held.resource, letters, held))
-    return made
-
-
-def _only(wanted: Scope, letter: str) -> Scope:
-    return Scope(wanted.level, wanted.resource, frozenset(letter), wanted.query, "")
-
-
-def _spelled(
-    wanted: Scope, resource: str, letters: Iterable[str], narrower: Scope | None = None
-) -> str:
-    text = "".join(x for x in "cruds" if x in letters)
-    query = (narrower or wanted).raw.partition("?")[2]
-    if _is_v1(wanted.raw) and not query:
-        text = _V1.get(text, text)
-    return f"{wanted.level}/{resource}.{text}" + (f"?{query}" if query else "")
+def _for_apps(token: str) -> bool:
+    scope = parse(token)
+    if scope is None:  # what has a slash and cannot be understood is no word of ours
+        return "/" not in token.removeprefix("launch/")
+    return scope.level in _OF_PEOPLE
 
 
 def needs_patient(tokens: Iterable[str]) -> bool:
@@ -109,4 +79,4 @@ def categories(token: str, table: Categories) -> tuple[tuple[str, str], ...]:
 
 
 def _is_v1(token: str) -> bool:
-    return token.partition("?")[0].rpartition(".")[2] in _V1.values()
+    return token.partition("?")[0].rpartition(".")[2] in _V1
