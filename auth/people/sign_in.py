@@ -123,9 +123,7 @@ async def second(request: Request, authority: Authority) -> Response:
         await _refused(
             request, authority, person, "The second factor is locked after too many tries."
         )
-        return await second_form(
-            request, authority, attempt, person, Fault("code", _wait(verdict)), 429
-        )
+        return _waiting(request, verdict)
     code = browsing(request).form.get("code", "")
     if not code.strip():
         words = "Enter the code from your app, or a recovery code."
@@ -193,10 +191,10 @@ async def _try(
     desk, at = authority.reception, browsing(request)
     username, password = at.form.get("username", "").strip(), at.form.get("password", "")
 
-    def again_(*errors: Fault, status: int = 400) -> Response:
+    def again_(*errors: Fault) -> Response:
         return form(
             request, authority, waiting,
-            username=username[:64], errors=errors, status=status, again=again,
+            username=username[:64], errors=errors, status=400, again=again,
         )  # fmt: skip
 
     empty = [
@@ -216,7 +214,7 @@ async def _try(
         await _refused(
             request, authority, person, "Not looked at: too many tries." + _who(person, username)
         )
-        return again_(Fault("username", _wait(named if not named.allowed else address)), status=429)
+        return _waiting(request, named if not named.allowed else address)
     kept = person.password if person is not None and person.active else None
     checked = await desk.passwords.check(kept.hash if kept else None, password)
     if person is None or kept is None or not checked.right:
@@ -257,7 +255,13 @@ def _who(person: Person | None, username: str) -> str:
     return "" if person is not None else " " + trail.unknown(username)
 
 
-def _wait(verdict: Verdict) -> str:
+def _waiting(request: Request, verdict: Verdict) -> Response:
+    # A small page: whoever floods this door is to keep the server as little busy as can be.
     minutes = max(1, math.ceil(verdict.seconds / 60))
     some = "a minute" if minutes == 1 else f"{minutes} minutes"
-    return f"There were too many tries. Wait {some} and try again."
+    answer = stopped(
+        request, 429, "Wait before you try again",
+        f"There were too many tries. Wait {some}, then go back and try again.",
+    )  # fmt: skip
+    answer.headers["Retry-After"] = str(math.ceil(verdict.seconds))
+    return answer
