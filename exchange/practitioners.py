@@ -115,7 +115,7 @@ def role(settings: Settings, username: str, appointment: Appointment) -> None:
         raise Trouble(Exit.USAGE, "\n".join(faults))
 
     async def story(desk: Desk) -> None:
-        person = await _known(desk, username)
+        person = await known(desk, username)
         ends = f" to {appointment.ends}" if appointment.ends else ""
         words = f"{appointment.role} at {appointment.organisation} from {appointment.starts}{ends}."
         await desk.tell(ROLES, f"Role given or changed: {words}", person)
@@ -133,7 +133,7 @@ def password(settings: Settings, username: str, hours: int, *, forget: bool) -> 
     authenticator app, recovery codes and passkeys go too. Raises `Trouble`."""
 
     async def story(desk: Desk) -> str:
-        person = await _known(desk, username)
+        person = await known(desk, username)
         if not person.active:
             raise Trouble(Exit.REFUSED, f"{username} is not active and gets no password.")
         also = " Second factors forgotten." if forget else ""
@@ -156,7 +156,7 @@ def deactivate(settings: Settings, username: str) -> None:
     """End a person and everything they are signed in to. Raises `Trouble`."""
 
     async def story(desk: Desk) -> None:
-        person = await _known(desk, username)
+        person = await known(desk, username)
         if person.active:
             await desk.tell(ROLES, "Made inactive by an operator.", person)
         if not await desk.people.deactivate(person.id):
@@ -237,7 +237,8 @@ def _pack(settings: Settings) -> Pack:
         raise Trouble(Exit.USAGE, f"--affinity: {fault}") from fault
 
 
-async def _known(desk: Desk, username: str) -> Person:
+async def known(desk: Desk, username: str) -> Person:
+    """The person of this username. Raises `Trouble` when there is nobody."""
     person = await desk.people.by_username(username)
     if person is None:
         raise Trouble(

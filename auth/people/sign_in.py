@@ -64,7 +64,7 @@ def form(
     return page(
         request, "sign_in.jinja", status, errors=errors, also_to=targets(waiting),
         username=username, waiting=waiting.id if waiting else "", again=asked,
-        passkeys=passkeys_work(authority),
+        passkeys=passkeys_work(authority), providers=authority.federation.providers(),
     )  # fmt: skip
 
 
@@ -75,12 +75,16 @@ async def prove(
     *amr: str,
     continuing: str = "",
     acr: str = "",
+    upstream: str = "",
+    at: float | None = None,
 ) -> Response:
-    """Begin the sign-in of a person who has proved who they are, and go on to what is next."""
-    at = browsing(request)
-    at.renew()
-    attempt = Attempt(person.id, amr, authority.clock(), continuing, acr)
-    await authority.reception.attempts.begin(at.visit, attempt)
+    """Begin the sign-in of a person who has proved who they are (`at` that moment, by default now), and
+    go on to what is next."""
+    browser = browsing(request)
+    browser.renew()
+    moment = authority.clock() if at is None else min(at, authority.clock())
+    attempt = Attempt(person.id, amr, moment, continuing, acr, upstream)
+    await authority.reception.attempts.begin(browser.visit, attempt)
     return onward(request, authority, attempt, person)
 
 

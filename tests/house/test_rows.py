@@ -95,6 +95,9 @@ def test_every_served_route_comes_from_a_row_or_is_declared_plain(exchange: Exch
         "/auth/account", "/auth/account/password", "/auth/account/app", "/auth/account/app/remove",
         "/auth/account/recovery", "/auth/account/passkey", "/auth/account/passkey/options",
         "/auth/account/passkey/remove", "/auth/account/role", "/auth/account/sessions", "/auth/sign-out",
+        # The way to other providers and back, and what they call (auth/upstream/routes.py).
+        "/auth/upstream/{provider}/start", "/auth/upstream/{provider}/return",
+        "/auth/upstream/{provider}/logout", "/auth/upstream/{provider}/keys",
     }  # fmt: skip
     for route in app.router.routes:
         if isinstance(route.app if hasattr(route, "app") else None, Endpoint):
