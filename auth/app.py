@@ -6,6 +6,7 @@ GET  /auth/revocations   (internal door)   discovery documents     discovery.py
 /auth/authorize[/{id}]   authorize/        POST /auth/launches     authorize/launching.py
 /auth/apps               authorize/apps.py
 /fhir/Practitioner, PractitionerRole, Organization                 practitioners.py, directory.py
+/auth/upstream/…         upstream/routes.py
 /auth/clients, /auth/invitations, /auth/register                   registration/
 """
 
@@ -51,6 +52,8 @@ from auth.registration.invitations import Invitations
 from auth.revocation import revoke
 from auth.revocations import Revocations
 from auth.token import get_token
+from auth.upstream import federation
+from auth.upstream.routes import upstream_routes
 from chassis.call import Service
 from chassis.caller import Verifier, challenge
 from chassis.destinations import allowed, guarded
@@ -107,6 +110,7 @@ async def open_service(
             sessions=sessions,
             tokens=tokens,
             verifier=Verifier(settings, keys, revocations.here, tokens=tokens),
+            federation=await federation.opened(settings, mongo, http, pack),
             audit=audit,
             words=words,
             requests=Requests(mongo),
@@ -172,6 +176,7 @@ def _routes(authority: Authority, rows: Iterable[Transaction]) -> tuple[BaseRout
         discovery.open_route(iua.GET_KEYS.routes[0][1], authority.keys.jwks, seconds=60),
         _news(authority),
         *people_routes(authority),
+        *upstream_routes(authority),
     )
 
 

@@ -26,6 +26,7 @@ from auth.opaque_tokens import OpaqueTokens
 from auth.people.reception import Reception
 from auth.people.sessions import Sessions
 from auth.revocations import Revocations
+from auth.upstream.federation import Federation
 from chassis.caller import Verifier, printable
 from chassis.mongo import Mongo
 from chassis.settings import Settings
@@ -57,6 +58,7 @@ class Authority:
     patients: Patients
     pack: Pack
     reception: Reception
+    federation: Federation
     verifier: Verifier
     audit: Audit
     words: balp.Vocabulary

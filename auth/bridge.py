@@ -362,3 +362,18 @@ def _check_alive(server: _Server) -> None:
     if grant.bound_to and server.wait(authority.sessions.live(grant.bound_to)) is None:
         server.wait(authority.grants.end(grant.id, "the sign-in ended"))
         raise InvalidGrantError("The sign-in that this access belongs to has ended.")
+    if not server.wait(_still_holds(grant, authority)):
+        server.wait(authority.grants.end(grant.id, "its person holds the role no more"))
+        raise InvalidGrantError(
+            "The person does not hold the role any more that this was granted in."
+        )
+
+
+async def _still_holds(grant: Grant, authority: Authority) -> bool:
+    """Is the person active, and do they still hold the role in which they gave the approval? Offline
+    access outlives the sign-in, but not the job."""
+    person = await authority.reception.people.get(grant.person)
+    if person is None or not person.active:
+        return False
+    held = authority.reception.appointments(person, authority.clock())
+    return any((a.role, a.organisation) == (grant.role, grant.organisation) for a in held)

@@ -82,6 +82,11 @@ class Settings(BaseSettings):
     second_factor_roles: str = _f(
         "", "Roles (codes, commas between) that need a second factor even where it is optional"
     )
+    sign_in_providers: str = _f(
+        "",
+        "JSON file of other providers that people may sign in with (OpenID Connect; NHS CIS2, NHS login); "
+        "empty: none (docs/upstream.md)",
+    )
     trusted_proxies: str = _f(
         "",
         "Addresses or networks of the proxies in front, commas between: what they say of where a browser "

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from chassis.settings import Settings
-from exchange import keeping, reception, registering
+from exchange import federating, keeping, reception, registering
 from exchange.exits import EXITS, Exit, Trouble
 from exchange.options import EVERY, with_settings
 
@@ -32,6 +32,7 @@ app.add_typer(registering.clients, name="clients")
 people = typer.Typer(help="Keep the register of people.", no_args_is_help=True)
 app.add_typer(people, name="people")
 app.add_typer(reception.practitioners, name="practitioners")
+app.add_typer(federating.providers, name="providers")
 app.add_typer(keeping.keys, name="keys")
 app.add_typer(keeping.retention, name="retention")
 

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import sys
+import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -18,21 +19,26 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from joserfc.jwk import ECKey, RSAKey
+from pymongo.asynchronous.client_session import AsyncClientSession
 from rich.console import Console
 from rich.table import Column, Table
 
 from affinity.pack import PackError, load
-from auth.clients import Client, ClientInvalid, ClientMoved, Clients, Kind, new_secret
-from auth.registration import invitations, metadata
+from auth.clients import Client, ClientInvalid, ClientMoved, Clients, Kind, Seal, new_secret
+from auth.registration import invitations, metadata, telling
 from auth.registration.agreed import Agreed
 from auth.registration.invitations import Invitations
 from auth.registration.rules import CODE, CREDENTIALS, REFRESH
+from chassis import outbox
+from chassis.call import Caller, instant
 from chassis.mongo import Mongo
 from chassis.settings import Settings
 from exchange import whereabouts
 from exchange.database import check, database
 from exchange.exits import Exit, Trouble
 from exchange.rows import ROWS
+from standards import balp, registration
+from standards.rows import Transaction
 
 T = TypeVar("T")
 
@@ -84,7 +90,7 @@ def add(
     grants = (CODE, REFRESH) if more.redirect_uris or more.kind == "public" else (CREDENTIALS,)
     client, secret = _as_said(settings, Client(name, name, grants=grants), said)
     try:
-        _with_clients(settings, lambda store: store.add(client))
+        _act(settings, registration.ADD_CLIENT, lambda store, seal: store.add(client, seal))
     except ClientInvalid as fault:
         raise _refused(fault) from fault
     _say(f"{name} is registered.")
@@ -120,7 +126,8 @@ def secret(settings: Settings, name: str) -> str:
 
 def _changed(settings: Settings, name: str, alter: Callable[[Client], Client]) -> None:
     try:
-        _with_clients(settings, lambda store: store.change(name, alter))
+        row = registration.CHANGE_CLIENT
+        _act(settings, row, lambda store, seal: store.change(name, alter, seal))
     except ClientInvalid as fault:
         raise _refused(fault) from fault
     except ClientMoved as fault:
@@ -199,19 +206,21 @@ def invite(settings: Settings, body: Mapping[str, Any]) -> str:
         store = Invitations(mongo)
         await store.prepare()
         made, token = await store.make(asked)
+        told = {"label": made.label, "scope": made.limits.scope}
+        await _tell(settings, mongo, None, registration.INVITE, made.id, told)
         _say(
             f"Invitation {made.id}: {made.uses} registration(s) until {made.until:%Y-%m-%d %H:%M}."
         )
         return token
 
-    return _with_mongo(settings, story)
+    return with_mongo(settings, story)
 
 
 def invited(settings: Settings, console: Console, *, as_json: bool) -> None:
     """Print every invitation, the newest first."""
     found = [
         invitations.written(one)
-        for one in _with_mongo(settings, lambda mongo: Invitations(mongo).all())
+        for one in with_mongo(settings, lambda mongo: Invitations(mongo).all())
     ]
     if as_json:
         print(json.dumps(found, indent=1, ensure_ascii=False))
@@ -225,7 +234,14 @@ def invited(settings: Settings, console: Console, *, as_json: bool) -> None:
 
 def uninvite(settings: Settings, id_: str) -> None:
     """End an invitation. Raises `Trouble` when there is none to end."""
-    if not _with_mongo(settings, lambda mongo: Invitations(mongo).end(id_)):
+
+    async def story(mongo: Mongo) -> bool:
+        ended = await Invitations(mongo).end(id_)
+        if ended:
+            await _tell(settings, mongo, None, registration.END_INVITATION, id_, {})
+        return ended
+
+    if not with_mongo(settings, story):
         raise Trouble(Exit.REFUSED, f"There is no invitation {id_} that could be ended.")
     _say(f"Invitation {id_} is ended.")
 
@@ -256,7 +272,8 @@ def show(settings: Settings, console: Console, *, as_json: bool) -> None:
 
 def revoke(settings: Settings, name: str) -> None:
     """End a client. Raises `Trouble` when there is none of this name to end."""
-    if not _with_clients(settings, lambda store: store.revoke(name)):
+    row = registration.END_CLIENT
+    if not _act(settings, row, lambda store, seal: store.revoke(name, seal=seal)):
         raise Trouble(
             Exit.REFUSED,
             f"There is no client {name} that could be revoked; see `throughline clients list`.",
@@ -308,14 +325,48 @@ def near_database(settings: Settings) -> Iterator[tuple[str, str]]:
             yield uri, settings.database_prefix
 
 
+def _act(settings: Settings, row: Transaction, story: Callable[[Clients, Seal], Awaitable[T]]) -> T:
+    """Do something to a client and have it in the audit trail, in one transaction."""
+
+    async def run(mongo: Mongo) -> T:
+        async def seal(session: AsyncClientSession, before: Client | None, after: Client) -> None:
+            told = telling.changes(before, after)
+            await _tell(settings, mongo, session, row, after.client_id, told)
+
+        store = Clients(mongo)
+        await store.prepare()
+        return await story(store, seal)
+
+    return with_mongo(settings, run)
+
+
+async def _tell(
+    settings: Settings,
+    mongo: Mongo,
+    session: AsyncClientSession | None,
+    row: Transaction,
+    about: str,
+    told: Mapping[str, str],
+) -> None:
+    # It lies in the outbox until an exchange runs, whose forwarder records it.
+    issuer = settings.issuer
+    request = balp.Request(str(uuid.uuid4()), instant(datetime.now(UTC)), issuer)
+    who = Caller(client_id="throughline clients", issuer=issuer)
+    made = telling.event(row, who, request, balp.Vocabulary(), about=about, told=told)
+    await outbox.put(session, mongo, "auth", made)
+
+
 def _with_clients(settings: Settings, story: Callable[[Clients], Awaitable[T]]) -> T:
-    return _with_mongo(settings, lambda mongo: story(Clients(mongo)))
+    return with_mongo(settings, lambda mongo: story(Clients(mongo)))
 
 
-def _with_mongo(settings: Settings, story: Callable[[Mongo], Awaitable[T]]) -> T:
+def with_mongo(settings: Settings, story: Callable[[Mongo], Awaitable[T]]) -> T:
+    """What the story gives, told over the MongoDB of the exchange these settings mean."""
+
     async def run(uri: str, prefix: str) -> T:
         mongo = Mongo(uri, pool=2, prefix=prefix)
         try:
+            await outbox.prepare(mongo, "auth")
             return await story(mongo)
         finally:
             await mongo.close()

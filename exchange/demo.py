@@ -121,9 +121,11 @@ def _sign_ins(settings: Settings, console: Console) -> None:
     there = [p for p in staff() if not faults(p, pack)]  # another pack has other organisations
     if not there:
         return
-    table = Table(
-        "Username", "One-time password", "Name", "Role", "Organisation", box=None, pad_edge=False
-    )
+    table = Table(box=None, pad_edge=False)
+    for column in ("Username", "One-time password"):
+        table.add_column(column, no_wrap=True)
+    for column in ("Name", "Role", "Organisation"):
+        table.add_column(column, overflow="fold")
     for person, password in practitioners.ready(settings, there, DEMO_HOURS):
         held = person.appointments[0]
         table.add_row(

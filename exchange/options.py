@@ -118,6 +118,7 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
     except ValueError as fault:
         found.append(("trusted_proxies", f"is not understood: {fault}."))
     found += _notify_faults(settings)
+    found += _provider_faults(settings)
     for name in (
         "public_url",
         "pix_url",
@@ -146,6 +147,23 @@ def _notify_faults(settings: Settings) -> list[tuple[str, str]]:
         if path and not Path(path).is_file():
             found.append((name, f"names no file (it is {path!r})."))
     return found
+
+
+def _provider_faults(settings: Settings) -> list[tuple[str, str]]:
+    if not settings.sign_in_providers:
+        return []
+    # Read only where there are providers: most commands have nothing to do with keys and tokens.
+    from affinity.pack import PackError, load
+    from auth.upstream.providers import ProvidersInvalid
+    from auth.upstream.providers import load as providers
+
+    try:
+        providers(settings.sign_in_providers, load(settings.affinity))
+    except PackError:
+        return []  # said for itself
+    except ProvidersInvalid as fault:
+        return [("sign_in_providers", str(fault))]
+    return []
 
 
 def _is_origin(url: str) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -22,11 +23,17 @@ from auth.people.people import People, UsernameTaken
 from auth.people.person import Appointment, Password, Person
 from auth.people.reception import people_of, today
 from auth.people.sessions import Sessions
+from auth.people.throttle import CODE, USERNAME, Throttle
 from auth.revocations import Revocations
+from chassis import outbox
+from chassis.call import Account, Caller, instant
 from chassis.mongo import Mongo
 from chassis.settings import Settings
 from exchange.clients import near_database
 from exchange.exits import Exit, Trouble
+from standards import balp
+from standards.rows import AuditPattern
+from standards.sign_in import FACTOR, ROLES
 
 T = TypeVar("T")
 
@@ -35,9 +42,29 @@ T = TypeVar("T")
 class Desk:
     """The stores as a command has them."""
 
+    settings: Settings
+    mongo: Mongo
     people: People
     sessions: Sessions
     passwords: Passwords
+
+    async def tell(self, pattern: AuditPattern, words: str, person: Person) -> None:
+        """Have it in the audit trail: it lies in the outbox until the exchange runs."""
+        issuer = self.settings.issuer
+        said = balp.Request(
+            event_id=str(uuid.uuid4()),
+            recorded=instant(datetime.now(UTC)),
+            server=issuer,
+            words=words,
+        )
+        who = Caller(
+            client_id="throughline practitioners",
+            subject=person.id,
+            issuer=issuer,
+            name=person.name,
+        )
+        event = balp.event(pattern, who, Account(), said)
+        await outbox.put(None, self.mongo, "auth", event)
 
 
 def add(settings: Settings, person: Person, hours: int) -> str:
@@ -53,6 +80,7 @@ def add(settings: Settings, person: Person, hours: int) -> str:
             raise Trouble(
                 Exit.REFUSED, f"{fault} Usernames of people who left stay taken."
             ) from fault
+        await desk.tell(ROLES, f"Registered in a role: {_roles_of(made)}.", made)
         return await one_time_password(desk, made, hours)
 
     return with_desk(settings, story)
@@ -87,7 +115,10 @@ def role(settings: Settings, username: str, appointment: Appointment) -> None:
         raise Trouble(Exit.USAGE, "\n".join(faults))
 
     async def story(desk: Desk) -> None:
-        person = await _known(desk, username)
+        person = await known(desk, username)
+        ends = f" to {appointment.ends}" if appointment.ends else ""
+        words = f"{appointment.role} at {appointment.organisation} from {appointment.starts}{ends}."
+        await desk.tell(ROLES, f"Role given or changed: {words}", person)
         await desk.people.appoint(person.id, appointment)
 
     with_desk(settings, story)
@@ -102,15 +133,20 @@ def password(settings: Settings, username: str, hours: int, *, forget: bool) -> 
     authenticator app, recovery codes and passkeys go too. Raises `Trouble`."""
 
     async def story(desk: Desk) -> str:
-        person = await _known(desk, username)
+        person = await known(desk, username)
         if not person.active:
             raise Trouble(Exit.REFUSED, f"{username} is not active and gets no password.")
+        also = " Second factors forgotten." if forget else ""
+        await desk.tell(FACTOR, f"New one-time password made by an operator.{also}", person)
         if forget:
             await desk.people.stop_codes(person.id)
             for passkey in person.passkeys:
                 await desk.people.remove_passkey(person.id, passkey.id)
         made = await one_time_password(desk, person, hours)
         await desk.sessions.end_all(person.id)
+        throttle = Throttle(desk.mongo)  # a new password is not held up by guesses at the old one
+        await throttle.succeeded(USERNAME, rules.username_key(person.username))
+        await throttle.succeeded(CODE, person.id)
         return made
 
     return with_desk(settings, story)
@@ -120,7 +156,9 @@ def deactivate(settings: Settings, username: str) -> None:
     """End a person and everything they are signed in to. Raises `Trouble`."""
 
     async def story(desk: Desk) -> None:
-        person = await _known(desk, username)
+        person = await known(desk, username)
+        if person.active:
+            await desk.tell(ROLES, "Made inactive by an operator.", person)
         if not await desk.people.deactivate(person.id):
             raise Trouble(Exit.REFUSED, f"{username} is not active already.")
 
@@ -167,7 +205,8 @@ def with_desk(settings: Settings, story: Callable[[Desk], Awaitable[T]]) -> T:
                 await revocations.prepare()
                 await sessions.prepare()
                 await people.prepare()
-                return await story(Desk(people, sessions, passwords))
+                await outbox.prepare(mongo, "auth")
+                return await story(Desk(settings, mongo, people, sessions, passwords))
             finally:
                 passwords.close()
                 await mongo.close()
@@ -198,7 +237,8 @@ def _pack(settings: Settings) -> Pack:
         raise Trouble(Exit.USAGE, f"--affinity: {fault}") from fault
 
 
-async def _known(desk: Desk, username: str) -> Person:
+async def known(desk: Desk, username: str) -> Person:
+    """The person of this username. Raises `Trouble` when there is nobody."""
     person = await desk.people.by_username(username)
     if person is None:
         raise Trouble(
@@ -206,6 +246,10 @@ async def _known(desk: Desk, username: str) -> Person:
             f"There is nobody called {username}; see `throughline practitioners list`.",
         )
     return person
+
+
+def _roles_of(person: Person) -> str:
+    return ", ".join(f"{a.role} at {a.organisation}" for a in person.appointments)
 
 
 def _row(person: Person, now: float) -> dict[str, Any]:

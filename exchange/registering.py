@@ -16,7 +16,7 @@ from exchange.options import with_settings
 clients = typer.Typer(
     help="Register, change, list and end the apps and systems that may call.", no_args_is_help=True
 )
-NEAR = ("data", "mongodb", "database_prefix")
+NEAR = ("data", "mongodb", "database_prefix", "public_url")
 
 # One flag is one sentence, wherever it stands.
 _Name = Annotated[str, typer.Argument(help="The client's id")]

@@ -22,3 +22,7 @@ def _pattern(code: str, display: str) -> AuditPattern:
 LOGIN = _pattern("110122", "Login")
 LOGOUT = _pattern("110123", "Logout")
 FACTOR = _pattern("110137", "User Security Attributes Changed")
+ROLES = AuditPattern(
+    (DCM, "110113", "Security Alert"), "E", ((DCM, "110136", "Security Roles Changed"),), "110150",
+    "AuthzOauthService", None, (), see=_SEE,
+)  # fmt: skip

@@ -25,7 +25,8 @@ async def apps(request: Request, authority: Authority) -> Response:
     issuer = authority.settings.issuer
     if at.session is None:
         return see_other(f"{issuer}/sign-in", secure=at.secure)
-    live = await authority.grants.of(at.session.person, authority.clock())
+    every = await authority.grants.of(at.session.person, authority.clock())
+    live = [g for g in every if not g.bound_to or await authority.sessions.live(g.bound_to)]
     if request.method == "POST":
         mine = [grant for grant in live if grant.client_id == at.form.get("app", "")]
         for grant in mine:

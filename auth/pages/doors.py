@@ -136,9 +136,9 @@ async def _serve(request: Request, story: Story, authority: Authority, *, csrf: 
     except InvalidRequestError as refusal:
         return stopped(request, 400, "This cannot be read", refusal.description or "")
     except Refused as refusal:
-        if refusal.status() < 500:
-            raise
-        return _busy(request)
+        if refusal.status() >= 500:
+            return _busy(request)
+        return stopped(request, refusal.status(), "Not done", refusal.issues[0].words)
     except PyMongoError as fault:
         if not unavailable(fault):
             return _broken(request, fault)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -33,13 +33,14 @@ _SECOND = frozenset({"otp", "hwk", "swk", "mfa"})
 class Attempt:
     """A sign-in that is under way. `amr` is what was proved (RFC 8176), `at` when (epoch seconds);
     `continuing` is the id of the request of an app that it goes on to; `acr` is what another provider
-    said of its strength."""
+    said of its strength, and `upstream` the arrival from there (auth/upstream/journeys.py)."""
 
     person: str
     amr: tuple[str, ...]
     at: float
     continuing: str = ""
     acr: str = ""
+    upstream: str = ""
 
     @property
     def strength(self) -> str:
@@ -73,7 +74,7 @@ class Attempts:
         """Keep the sign-in of this visit."""
         row = self._row(_key("visit", visit)) | {
             "person": attempt.person, "amr": list(attempt.amr), "at": attempt.at,
-            "continuing": attempt.continuing, "acr": attempt.acr,
+            "continuing": attempt.continuing, "acr": attempt.acr, "upstream": attempt.upstream,
         }  # fmt: skip
         await self._table.replace({"_id": row["_id"]}, row, upsert=True)
 
@@ -90,6 +91,10 @@ class Attempts:
     async def finish(self, visit: str) -> bool:
         """End the sign-in of this visit; of two that finish it, one gets True."""
         return bool(await self._table.delete({"_id": _key("visit", visit)}))
+
+    async def drop(self, arrivals: Sequence[str]) -> None:
+        """End the sign-ins under way of these arrivals from elsewhere."""
+        await self._table.delete({"upstream": {"$in": list(arrivals)}}, many=True)
 
     async def challenge(self, of: str, challenge: bytes, **facts: Any) -> None:
         """Keep the challenge that a passkey must answer, one for each cookie."""
@@ -110,7 +115,10 @@ class Attempts:
     def _attempt(self, row: Doc | None) -> Attempt | None:
         if row is None or row["until"] <= self._clock():
             return None
-        return Attempt(row["person"], tuple(row["amr"]), row["at"], row["continuing"], row["acr"])
+        return Attempt(
+            row["person"], tuple(row["amr"]), row["at"], row["continuing"], row["acr"],
+            row.get("upstream", ""),
+        )  # fmt: skip
 
 
 def _key(kind: str, cookie: str) -> str:

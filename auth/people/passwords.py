@@ -9,6 +9,7 @@ loop from anybody else.
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import hashlib
 import re
@@ -21,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import httpx
-from argon2 import PasswordHasher
+from argon2 import Parameters, PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
@@ -62,13 +63,9 @@ class Passwords:
         self._http, self._range_url = http, range_url.rstrip("/")
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="argon2")
         self._queued = 0
-        self._nobody = ""
-
-    async def prepare(self) -> None:
-        """Make the hash that a password is held against when there is nobody of that name, and read
-        the list of common passwords, so that no sign-in is told from another by its time."""
-        self._nobody = await self.hash(secrets.token_urlsafe(24))
-        await asyncio.to_thread(common)
+        # What a password is held against when there is nobody of that name: a hash of nothing, with the
+        # cost of the others, so that no sign-in is told from another by its time.
+        self._nobody = _impossible(cost)
 
     def close(self) -> None:
         """End the threads."""
@@ -169,6 +166,14 @@ def new_one_time() -> str:
 def common() -> frozenset[str]:
     """The common passwords that come with the product (auth/people/common/NOTICE.md)."""
     return frozenset(gzip.decompress(_COMMON.read_bytes()).decode().split())
+
+
+def _impossible(cost: Parameters) -> str:
+    def random(size: int) -> str:
+        return base64.b64encode(secrets.token_bytes(size)).rstrip(b"=").decode()
+
+    numbers = f"m={cost.memory_cost},t={cost.time_cost},p={cost.parallelism}"
+    return f"$argon2id$v={cost.version}${numbers}${random(cost.salt_len)}${random(cost.hash_len)}"
 
 
 def _bare(lower: str) -> Sequence[str]:

@@ -102,7 +102,6 @@ async def opened(
         await made.people.prepare()
         await made.throttle.prepare()
         await made.attempts.prepare()
-        await passwords.prepare()
         yield made
     finally:
         passwords.close()

@@ -44,7 +44,8 @@ async def choose_role(request: Request, authority: Authority) -> Response:
     waiting = await authority.reception.waiting.get(attempt.continuing)
     if attempt.continuing and waiting is None:
         return gone(request)
-    answer = _chosen(request, authority, person, waiting, "/auth/sign-in/role")
+    held = await _held(authority, person, attempt.upstream)
+    answer = _chosen(request, authority, held, waiting, "/auth/sign-in/role")
     if isinstance(answer, Response):
         return answer
     if not await authority.reception.attempts.finish(browsing(request).visit):
@@ -58,29 +59,39 @@ async def another_role(request: Request, authority: Authority) -> Response:
     person = await authority.reception.people.get(session.person) if session else None
     if session is None or person is None or not person.active:
         return see_other("/auth/sign-in", secure=browsing(request).secure)
-    answer = _chosen(request, authority, person, None, "/auth/account/role")
+    held = await _held(authority, person, session.upstream)
+    answer = _chosen(request, authority, held, None, "/auth/account/role")
     if isinstance(answer, Response):
         return answer
     words = f"Signed in for another role or purpose ({', '.join(session.amr)})."
     made, cookie = await _open(
         request, authority, person, answer,
-        amr=session.amr, acr=session.acr, auth_time=session.auth_time,
+        amr=session.amr, acr=session.acr, auth_time=session.auth_time, upstream=session.upstream,
     )  # fmt: skip
     await _told(request, authority, made, words)
     await authority.sessions.end(session.id)
     return _given(request, authority, cookie, "")
 
 
+async def _held(authority: Authority, person: Person, upstream: str) -> tuple[Appointment, ...]:
+    """What the person may act as: what they hold today, and where another provider says in which role
+    they came from there, nothing else."""
+    held = authority.reception.appointments(person, authority.clock())
+    pairs = await authority.federation.journeys.pairs(upstream) if upstream else None
+    if pairs is None:
+        return held
+    return tuple(a for a in held if (a.role, a.organisation) in pairs)
+
+
 def _chosen(
     request: Request,
     authority: Authority,
-    person: Person,
+    held: tuple[Appointment, ...],
     waiting: Continuing | None,
     where: str,
 ) -> Response | Chosen:
     """What was chosen, or the page that asks for it."""
     desk, at = authority.reception, browsing(request)
-    held = desk.appointments(person, authority.clock())
     if not held:
         return stopped(
             request, 403, "You have no role at present",
@@ -176,7 +187,10 @@ async def _signed_in(
 ) -> Response:
     before = browsing(request).session
     now, old = int(attempt.at), before.auth_time if before else 0
-    proved = {"amr": attempt.amr, "acr": attempt.strength, "auth_time": max(now, old + 1)}
+    proved = {
+        "amr": attempt.amr, "acr": attempt.strength, "auth_time": max(now, old + 1),
+        "upstream": attempt.upstream,
+    }  # fmt: skip
     made: tuple[Session, str] | None = None
     if before is not None and _same(before, person, chosen):
         made = await authority.sessions.renew(before.id, **proved)  # type: ignore[arg-type]
@@ -187,6 +201,10 @@ async def _signed_in(
             await trail.record(request, authority, LOGOUT, words, session=before)
             await authority.sessions.end(before.id)
     session, cookie = made
+    if attempt.upstream and await authority.federation.journeys.over(attempt.upstream):
+        # The provider ended it between the proof and the choice of a role.
+        await authority.sessions.end(session.id)
+        return gone(request)
     await _told(request, authority, session, f"Signed in ({', '.join(attempt.amr)}).")
     return _given(request, authority, cookie, attempt.continuing)
 
@@ -209,6 +227,7 @@ async def _open(
     amr: tuple[str, ...],
     acr: str,
     auth_time: int,
+    upstream: str = "",
 ) -> tuple[Session, str]:
     ends = [
         moment
@@ -232,6 +251,7 @@ async def _open(
         until=min(ends) if ends else None,
         browser="".join(c for c in agent if c.isprintable()),
         address=browsing(request).address,
+        upstream=upstream,
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -50,6 +50,7 @@ class Session:
     amr: tuple[str, ...]
     acr: str
     until: float
+    upstream: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class Sessions:
         await self._table.ensure(
             IndexModel([("digest", 1)], name="digest", unique=True),
             IndexModel([("person", 1)], name="person"),
+            IndexModel([("upstream", 1)], name="upstream"),
             IndexModel([("gone", 1)], name="gone", expireAfterSeconds=60),
         )
 
@@ -121,6 +123,7 @@ class Sessions:
         until: float | None = None,
         browser: str = "",
         address: str = "",
+        upstream: str = "",
     ) -> tuple[Session, str]:
         """A new session and the value of its cookie, which is told only here. It ends at `until` if
         that comes before the absolute limit."""
@@ -138,6 +141,7 @@ class Sessions:
             amr=amr,
             acr=acr,
             until=latest if until is None else min(latest, until),
+            upstream=upstream,
         )
         cookie = secrets.token_urlsafe(32)
         row = _document(made, cookie, now)
@@ -145,7 +149,13 @@ class Sessions:
         return made, cookie
 
     async def renew(
-        self, session_id: str, *, auth_time: int, amr: tuple[str, ...], acr: str
+        self,
+        session_id: str,
+        *,
+        auth_time: int,
+        amr: tuple[str, ...],
+        acr: str,
+        upstream: str = "",
     ) -> tuple[Session, str] | None:
         """The same session after its person has signed in once more: a new cookie, the old one is
         worth nothing. None when the session has ended meanwhile."""
@@ -153,12 +163,13 @@ class Sessions:
         cookie = secrets.token_urlsafe(32)
         change = {
             "digest": _digest(cookie), "seen": now,
-            "auth_time": auth_time, "amr": list(amr), "acr": acr,
+            "auth_time": auth_time, "amr": list(amr), "acr": acr, "upstream": upstream,
         }  # fmt: skip
         row = await self._table.claim({"_id": session_id, "ended": None}, {"$set": change})
         if row is None or not self._fresh(row, now):
             return None
-        return replace(_session(row), auth_time=auth_time, amr=amr, acr=acr), cookie
+        made = replace(_session(row), auth_time=auth_time, amr=amr, acr=acr, upstream=upstream)
+        return made, cookie
 
     async def end(self, session_id: str) -> bool:
         """End a session, and with it what was allowed while somebody is signed in; False when there
@@ -170,6 +181,10 @@ class Sessions:
         Returns how many ended."""
         where: Doc = {"person": person, "_id": {"$ne": but}}
         return await self._end(where | ({"role": role} if role else {}))
+
+    async def end_upstream(self, arrivals: Sequence[str]) -> int:
+        """End the sessions that came of these arrivals from another provider."""
+        return await self._end({"upstream": {"$in": list(arrivals)}}) if arrivals else 0
 
     async def of_person(self, person: str) -> list[Listed]:
         """The live sessions of a person, last used first."""
@@ -239,6 +254,7 @@ def _document(session: Session, cookie: str, now: float) -> Doc:
         "opened": now,
         "seen": now,
         "until": session.until,
+        "upstream": session.upstream,
         "ended": None,
         "gone": datetime.fromtimestamp(session.until, UTC) + _KEPT,
     }
@@ -257,4 +273,5 @@ def _session(row: Doc) -> Session:
         amr=tuple(row["amr"]),
         acr=row["acr"],
         until=row["until"],
+        upstream=row.get("upstream", ""),
     )

@@ -64,7 +64,7 @@ def form(
     return page(
         request, "sign_in.jinja", status, errors=errors, also_to=targets(waiting),
         username=username, waiting=waiting.id if waiting else "", again=asked,
-        passkeys=passkeys_work(authority),
+        passkeys=passkeys_work(authority), providers=authority.federation.providers(),
     )  # fmt: skip
 
 
@@ -75,12 +75,16 @@ async def prove(
     *amr: str,
     continuing: str = "",
     acr: str = "",
+    upstream: str = "",
+    at: float | None = None,
 ) -> Response:
-    """Begin the sign-in of a person who has proved who they are, and go on to what is next."""
-    at = browsing(request)
-    at.renew()
-    attempt = Attempt(person.id, amr, authority.clock(), continuing, acr)
-    await authority.reception.attempts.begin(at.visit, attempt)
+    """Begin the sign-in of a person who has proved who they are (`at` that moment, by default now), and
+    go on to what is next."""
+    browser = browsing(request)
+    browser.renew()
+    moment = authority.clock() if at is None else min(at, authority.clock())
+    attempt = Attempt(person.id, amr, moment, continuing, acr, upstream)
+    await authority.reception.attempts.begin(browser.visit, attempt)
     return onward(request, authority, attempt, person)
 
 
@@ -123,9 +127,7 @@ async def second(request: Request, authority: Authority) -> Response:
         await _refused(
             request, authority, person, "The second factor is locked after too many tries."
         )
-        return await second_form(
-            request, authority, attempt, person, Fault("code", _wait(verdict)), 429
-        )
+        return _waiting(request, verdict)
     code = browsing(request).form.get("code", "")
     if not code.strip():
         words = "Enter the code from your app, or a recovery code."
@@ -193,10 +195,10 @@ async def _try(
     desk, at = authority.reception, browsing(request)
     username, password = at.form.get("username", "").strip(), at.form.get("password", "")
 
-    def again_(*errors: Fault, status: int = 400) -> Response:
+    def again_(*errors: Fault) -> Response:
         return form(
             request, authority, waiting,
-            username=username[:64], errors=errors, status=status, again=again,
+            username=username[:64], errors=errors, status=400, again=again,
         )  # fmt: skip
 
     empty = [
@@ -216,7 +218,7 @@ async def _try(
         await _refused(
             request, authority, person, "Not looked at: too many tries." + _who(person, username)
         )
-        return again_(Fault("username", _wait(named if not named.allowed else address)), status=429)
+        return _waiting(request, named if not named.allowed else address)
     kept = person.password if person is not None and person.active else None
     checked = await desk.passwords.check(kept.hash if kept else None, password)
     if person is None or kept is None or not checked.right:
@@ -257,7 +259,13 @@ def _who(person: Person | None, username: str) -> str:
     return "" if person is not None else " " + trail.unknown(username)
 
 
-def _wait(verdict: Verdict) -> str:
+def _waiting(request: Request, verdict: Verdict) -> Response:
+    # A small page: whoever floods this door is to keep the server as little busy as can be.
     minutes = max(1, math.ceil(verdict.seconds / 60))
     some = "a minute" if minutes == 1 else f"{minutes} minutes"
-    return f"There were too many tries. Wait {some} and try again."
+    answer = stopped(
+        request, 429, "Wait before you try again",
+        f"There were too many tries. Wait {some}, then go back and try again.",
+    )  # fmt: skip
+    answer.headers["Retry-After"] = str(math.ceil(verdict.seconds))
+    return answer

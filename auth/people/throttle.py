@@ -36,7 +36,7 @@ class Limit:
 
 
 USERNAME = Limit("username", free=5, first=30.0, longest=3_600.0)
-ADDRESS = Limit("address", free=100, first=10.0, longest=900.0)  # a hospital may be one address
+ADDRESS = Limit("address", free=100, first=30.0, longest=900.0)  # a hospital may be one address
 CODE = Limit("code", free=5, first=30.0, longest=3_600.0)
 
 
@@ -51,10 +51,10 @@ class Verdict:
 
 
 class Throttle:
-    """The store of limits, in `auth.throttles`: by the digest of what is limited."""
+    """The store of limits, in `auth.throttles`: by the digest of what is limited. `clock` is its time."""
 
     def __init__(self, mongo: Mongo, *, clock: Callable[[], float] = time.time) -> None:
-        self._mongo, self._table, self._clock = mongo, mongo.table("auth", "throttles"), clock
+        self._mongo, self._table, self.clock = mongo, mongo.table("auth", "throttles"), clock
 
     async def prepare(self) -> None:
         """Make the collection and its index; kept when they exist."""
@@ -62,7 +62,7 @@ class Throttle:
 
     async def attempt(self, limit: Limit, who: str) -> Verdict:
         """Count an attempt and say whether it may be looked at."""
-        now = self._clock()
+        now = self.clock()
         try:
             before = await self._count(limit, _key(limit, who), now)
         except DuplicateKeyError:  # two first attempts at once; now there is a row

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -22,20 +22,20 @@ from starlette.routing import Route
 from auth.authority import Authority
 from auth.clients import Client
 from auth.endpoint import NEVER_STORED, answered, error
+from auth.registration import telling
 from auth.registration.metadata import member_of
 from auth.registration.rules import Fault
 from chassis import outbox, telemetry
 from chassis.body import parse_json
-from chassis.call import ANYONE, Account, Caller, instant
+from chassis.call import ANYONE, Caller, instant
 from chassis.caller import challenge, printable
 from chassis.mongo import unavailable
 from governance.permit import Denied, decide
 from standards import balp
 from standards.outcome import Refused
-from standards.rows import AuditPattern, Transaction
+from standards.rows import Transaction
 
 _LARGEST = 64 * 1024
-_SECRETS = frozenset({"secret_digest", "registration_digest"})
 
 
 class Reply(NamedTuple):
@@ -89,14 +89,7 @@ class Errand:
     async def seal(self, session: AsyncClientSession, before: Client | None, after: Client) -> None:
         """Put the AuditEvent of a client's change into the transaction that makes it."""
         self.about = after.client_id
-        changed = [
-            f.name for f in fields(Client)
-            if before is not None and getattr(before, f.name) != getattr(after, f.name)
-            and f.name not in ("changed", "generation", *_SECRETS)
-        ]  # fmt: skip
-        if before is not None and before.secret_digest != after.secret_digest:
-            changed.append("secret")
-        self.told |= {"changed": " ".join(changed), "scope": after.scope}
+        self.told |= telling.changes(before, after)
         await self.put(session)
 
     async def put(self, session: AsyncClientSession) -> None:
@@ -106,8 +99,6 @@ class Errand:
 
     def event(self, status: int, words: str = "") -> dict[str, Any]:
         """The AuditEvent of this errand."""
-        if not isinstance(self.row.audit, AuditPattern):
-            raise TypeError(f"{self.row.code} has no audit pattern")
         request = balp.Request(
             event_id=self.event_id,
             recorded=instant(self.now),
@@ -116,17 +107,10 @@ class Errand:
             words=words,
             client_address=self.address,
         )
-        made = balp.event(self.row.audit, self.caller, Account(), request, self.authority.words)
-        what = self.about or self.id
-        detail = [{"type": k, "valueString": v} for k, v in self.told.items() if v]
-        entity: dict[str, Any] = {
-            "type": {"system": balp.ENTITY_TYPE, "code": "2", "display": "System Object"},
-            "role": {"system": balp.OBJECT_ROLE, "code": "13", "display": "Security Resource"},
-            "name": self.row.name,
-        }
-        if what:
-            entity["what"] = {"identifier": {"value": printable(what, 200)}}
-        return made | {"entity": [entity | ({"detail": detail} if detail else {})]}
+        return telling.event(
+            self.row, self.caller, request, self.authority.words,
+            about=self.about or self.id, told=self.told,
+        )  # fmt: skip
 
 
 Story = Callable[[Errand], Awaitable[Reply]]

@@ -324,6 +324,73 @@ def test_an_app_is_registered_shown_changed_and_given_a_new_secret(
     assert "symmetric" in said
 
 
+def test_what_an_operator_does_to_a_client_is_in_the_audit_trail(
+    run: Run, serving: Serving, tmp_path: Path
+) -> None:
+    fhir, data = serving.ready["fhir"], ("--data", serving.data)
+    name, key = registered(run, serving, tmp_path, scope="system/AuditEvent.rs")
+    assert run("clients", "change", name, "--title", "Auditor", *data)[0] == Exit.OK
+    _, token, _ = run(
+        "token", "--client", name, "--key", key, "--scope", "system/AuditEvent.rs", *data
+    )
+    bearer = {"Authorization": f"Bearer {token.strip()}"}
+
+    def told() -> bool:
+        found = httpx.get(f"{fhir}/AuditEvent?date=ge2026-01-01&_count=200", headers=bearer).json()
+        events = [entry["resource"] for entry in found.get("entry", ())]
+        mine = [e for e in events if e["type"]["code"] == "110113" and name in json.dumps(e)]
+        return {e["action"] for e in mine} >= {"C", "U"}
+
+    assert within(20, told)
+
+
+def test_an_account_elsewhere_is_linked_listed_and_unlinked(
+    run: Run, serving: Serving, tmp_path: Path
+) -> None:
+    file = tmp_path / "providers.json"
+    row = {
+        "id": "council",
+        "issuer": "https://sso.council.invalid/",
+        "client_id": "us",
+        "method": "none",
+    }
+    file.write_text(json.dumps([row]))
+    here = ("--data", serving.data, "--sign-in-providers", file)
+    who = f"ann.{uuid.uuid4().hex[:8]}"
+    code, _, errors = run(
+        "practitioners", "add", who, "--given", "Ann", "--family", "Example", "--role", "R-HV",
+        "--organisation", "R0A", "--data", serving.data,
+    )  # fmt: skip
+    assert code == Exit.OK, errors
+    listed = json.loads(run("providers", "list", "--json", "--sign-in-providers", file)[1])
+    assert listed == [
+        {"id": "council", "label": "", "issuer": row["issuer"], "admit": "linked"}
+    ]  # fmt: skip
+    subject = uuid.uuid4().hex
+    assert run("providers", "link", who, "council", subject, *here)[0] == Exit.OK
+    code, _, errors = run("providers", "link", who, "council", subject, *here)
+    assert (code, "linked to a person already" in errors) == (Exit.REFUSED, True)
+    (found,) = json.loads(run("providers", "links", who, *here)[1])
+    assert (found["subject"], found["issuer"]) == (subject, "https://sso.council.invalid")
+    assert run("providers", "unlink", "council", subject, *here)[0] == Exit.OK
+    assert run("providers", "unlink", "council", subject, *here)[0] == Exit.REFUSED
+    assert json.loads(run("providers", "links", who, *here)[1]) == []
+    assert run("providers", "link", "nobody", "council", "x", *here)[0] == Exit.REFUSED
+    assert run("providers", "link", who, "other", "x", *here)[0] == Exit.USAGE
+    code, out, _ = run("providers", "check", "--sign-in-providers", file)
+    assert code == Exit.FAILED
+    assert "council: The provider's discovery document cannot be reached." in out
+
+
+def test_a_file_of_providers_that_cannot_be_used_is_told_whole(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "providers.json"
+    file.write_text(json.dumps([{"id": "A", "issuer": "http://x.example", "client_id": "us"}]))
+    code, _, errors = run("providers", "list", "--sign-in-providers", file)
+    assert code == Exit.USAGE
+    for words in ("small letters", "https", "key names a file", "--sign-in-providers"):
+        assert words in errors
+
+
 def test_a_client_that_cannot_be_is_refused_with_all_faults(run: Run, serving: Serving) -> None:
     data = ("--data", serving.data)
     code, out, errors = run(

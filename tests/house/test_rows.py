@@ -89,6 +89,15 @@ def test_every_served_route_comes_from_a_row_or_is_declared_plain(exchange: Exch
         "/auth/apps", "/auth/.well-known/openid-configuration", "/.well-known/openid-configuration/auth",
         "/auth/clients", "/auth/clients/{id}", "/auth/clients/{id}/secret", "/auth/invitations",
         "/auth/invitations/{id}", "/auth/register", "/auth/register/{id}",
+        # Pages of people (auth/people/routes.py): each is behind a door of auth/pages, with CSRF.
+        "/auth/sign-in", "/auth/sign-in/second", "/auth/sign-in/second/passkey", "/auth/sign-in/password",
+        "/auth/sign-in/app", "/auth/sign-in/role", "/auth/sign-in/passkey", "/auth/sign-in/passkey/options",
+        "/auth/account", "/auth/account/password", "/auth/account/app", "/auth/account/app/remove",
+        "/auth/account/recovery", "/auth/account/passkey", "/auth/account/passkey/options",
+        "/auth/account/passkey/remove", "/auth/account/role", "/auth/account/sessions", "/auth/sign-out",
+        # The way to other providers and back, and what they call (auth/upstream/routes.py).
+        "/auth/upstream/{provider}/start", "/auth/upstream/{provider}/return",
+        "/auth/upstream/{provider}/logout", "/auth/upstream/{provider}/keys",
     }  # fmt: skip
     for route in app.router.routes:
         if isinstance(route.app if hasattr(route, "app") else None, Endpoint):

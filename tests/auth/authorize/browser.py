@@ -9,12 +9,16 @@ import re
 import secrets
 import uuid
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 
 from auth.clients import Client, Clients, new_secret
+from auth.people.people import People
+from auth.people.person import Appointment, Person
+from auth.people.reception import people_of
 from auth.people.sessions import Session, Sessions, cookie_name
 from auth.revocations import Revocations
 from chassis.mongo import Mongo
@@ -22,6 +26,7 @@ from chassis.settings import Settings
 from standards.iua import JWT_BEARER
 from tests.auth.authority import Backend, a_key, public
 
+BEGAN = date(2020, 1, 1)
 REDIRECT = "https://app.example/callback"
 SCOPE = "openid fhirUser user/DocumentReference.rs offline_access"
 CEILING = (
@@ -85,6 +90,7 @@ class Browser:
     http: httpx.AsyncClient
     settings: Settings
     sessions: Sessions
+    people: People
     jar: dict[str, str] = field(default_factory=dict)
     session: Session | None = None
     verifier: str = field(default_factory=lambda: secrets.token_urlsafe(48))
@@ -96,7 +102,9 @@ class Browser:
             "person": f"p-{uuid.uuid4().hex[:8]}", "name": "Dr Ada Achebe", "organisation": "RM3",
             "role": "R-HV", "purpose": "P-CARE", "amr": ("pwd", "otp", "mfa"), "acr": "AAL2",
         }  # fmt: skip
-        self.session, cookie = await self.sessions.open(**(said | changes))
+        said |= changes
+        await self._known(said["person"], Appointment(said["role"], said["organisation"], BEGAN))
+        self.session, cookie = await self.sessions.open(**said)
         self.jar[cookie_name(secure=False)] = cookie
         return self.session
 
@@ -176,6 +184,16 @@ class Browser:
         made: dict[str, Any] = answer.json()
         return made
 
+    async def _known(self, person: str, appointment: Appointment) -> None:
+        """Have the person in the store, in this role."""
+        found = await self.people.get(person)
+        if found is None:
+            await self.people.add(
+                Person(person, person, "Ada", "Achebe", appointments=(appointment,))
+            )
+        elif appointment not in found.appointments:
+            await self.people.appoint(person, appointment)
+
     def _headers(self) -> dict[str, str]:
         held = "; ".join(f"{name}={value}" for name, value in self.jar.items())
         return {"Cookie": held} if held else {}
@@ -190,7 +208,11 @@ async def a_browser(
     http: httpx.AsyncClient, settings: Settings, mongo: Mongo, **changes: Any
 ) -> Browser:
     """A browser with a practitioner signed in."""
-    made = Browser(http, settings, Sessions(settings, mongo, Revocations(mongo)))
+    revocations = Revocations(mongo)
+    sessions = Sessions(settings, mongo, revocations)
+    made = Browser(
+        http, settings, sessions, people_of(settings, mongo, sessions, revocations, make=False)
+    )
     await made.sign_in(**changes)
     return made
 

@@ -144,7 +144,9 @@ async def test_of_two_that_race_for_a_code_at_most_one_gets_tokens_and_none_keep
     server: Server, other: Server, browser: Browser
 ) -> None:
     app = await an_app(server.settings, server.mongo)
-    elsewhere = Browser(other.http, other.settings, browser.sessions, verifier=browser.verifier)
+    elsewhere = Browser(
+        other.http, other.settings, browser.sessions, browser.people, verifier=browser.verifier
+    )
     for _ in range(5):
         code = await browser.code(app)
         answers = await asyncio.gather(browser.redeem(app, code), elsewhere.redeem(app, code))

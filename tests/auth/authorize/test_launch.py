@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import uuid
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -12,10 +11,6 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from auth.people.person import Person
-from auth.people.reception import people_of
-from auth.people.sessions import Sessions
-from auth.revocations import Revocations
 from tests.auth.authorize.browser import App, Browser, a_browser, an_app, csrf, told
 from tests.pix.makers import COUNCIL, nhs_number, patient
 from tests.running import Exchange
@@ -51,13 +46,7 @@ async def app(exchange: Exchange) -> App:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def browser(exchange: Exchange) -> Browser:
-    """A browser in which a practitioner is signed in who is known here."""
-    revocations = Revocations(exchange.mongo)
-    sessions = Sessions(exchange.settings, exchange.mongo, revocations)
-    people = people_of(exchange.settings, exchange.mongo, sessions, revocations)
-    id_ = uuid.uuid4().hex
-    await people.add(Person(id_, f"ada-{id_[:8]}", "Ada", "Achebe"))
-    return await a_browser(exchange.http, exchange.settings, exchange.mongo, person=id_)
+    return await a_browser(exchange.http, exchange.settings, exchange.mongo)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

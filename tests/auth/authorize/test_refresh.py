@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from auth.people.person import Appointment
 from tests.auth.authority import Server
 from tests.auth.authorize.browser import App, Browser, a_browser, an_app
 from tests.auth.authorize.test_code import introspected
@@ -61,7 +63,7 @@ async def test_a_token_that_is_used_twice_ends_the_family(
 async def test_of_two_that_race_for_a_refresh_none_keeps_a_live_family(
     server: Server, other: Server, browser: Browser, app: App
 ) -> None:
-    elsewhere = Browser(other.http, other.settings, browser.sessions)
+    elsewhere = Browser(other.http, other.settings, browser.sessions, browser.people)
     for _ in range(4):
         token = (await browser.tokens(app))["refresh_token"]
         answers = await asyncio.gather(browser.refresh(app, token), elsewhere.refresh(app, token))
@@ -173,6 +175,24 @@ async def test_a_sign_in_that_was_left_alone_ends_online_access(
     table = server.mongo.table("auth", "sessions")
     await table.update({"_id": browser.session.id}, {"$set": {"seen": 1.0}})
     assert await refused(await browser.refresh(app, online["refresh_token"])) == "invalid_grant"
+
+
+async def test_access_ends_with_the_person_and_with_the_role(
+    server: Server, browser: Browser, app: App
+) -> None:
+    made = await browser.tokens(app)
+    assert browser.session is not None
+    person, today = browser.session.person, datetime.now(UTC).date()
+    over = Appointment("R-HV", "RM3", today - timedelta(days=9), today - timedelta(days=1))
+    await browser.people.appoint(person, over)
+    assert await refused(await browser.refresh(app, made["refresh_token"])) == "invalid_grant"
+
+    await browser.sign_in()
+    made = await browser.tokens(app)
+    await browser.people.deactivate(browser.session.person)
+    await server.authority.revocations.here.refresh()
+    assert not (await introspected(server, made["access_token"]))["active"]
+    assert await refused(await browser.refresh(app, made["refresh_token"])) == "invalid_grant"
 
 
 async def test_a_token_that_is_not_used_for_long_expires(

@@ -114,7 +114,7 @@ async def window(server: Server, chromium: Any, **context: Any) -> AsyncIterator
         made = Window(server, await opened.new_page())
         yield made
         made.trouble = [t for t in made.trouble if "status of 4" not in t]  # refusals are 4xx pages
-        assert made.trouble == []
+        assert made.trouble == [], made.trouble
     finally:
         await opened.close()
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from auth.pages import form_target
 from tests.auth.authority import Server
 from tests.auth.people.browsers import Browser, a_request, somebody
 
@@ -77,3 +80,52 @@ async def test_no_page_has_a_script_or_style_in_it(server: Server, browser: Brow
         assert " style=" not in text
         assert " onclick" not in text
         assert text.count("<script") == text.count('<script type="module" src="/auth/assets/')
+
+
+@pytest.mark.parametrize(
+    ("uri", "target"),
+    [
+        ("https://app.example/cb?x=1", "https://app.example"),
+        ("https://app.example:8443/cb", "https://app.example:8443"),
+        ("http://127.0.0.1:3000/", "http://127.0.0.1:3000"),
+        ("http://[::1]:3000/", "http://[::1]:3000"),
+        ("com.example.app:/cb", "com.example.app:"),
+        ("https://a;script-src%20*/", ""),
+        ("https://a b/", ""),
+        ("https:///nothing", ""),
+        ("https://x:99999/", ""),
+        ("not a uri", ""),
+    ],
+)
+def test_a_redirect_uri_widens_the_policy_by_its_origin_only(uri: str, target: str) -> None:
+    assert form_target(uri) == target
+
+
+async def test_a_fault_of_ours_is_a_page_with_a_number_and_nothing_else(
+    server: Server, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(type(server.authority.reception.people), "by_username", broken)
+    await browser.open("/auth/sign-in")
+    answer = await browser.send("/auth/sign-in", username="ann", password="some password")
+    assert (answer.status_code, browser.heading) == (500, "Something went wrong")
+    assert "secret detail" not in answer.text
+    assert "content-security-policy" in answer.headers
+
+
+async def test_a_page_is_served_with_its_own_methods_only(server: Server, browser: Browser) -> None:
+    for method in ("PUT", "DELETE", "PATCH"):
+        assert (await browser.http.request(method, "/auth/sign-in")).status_code == 405
+    assert (await browser.http.get("/auth/account/sessions")).status_code == 405
+    answer = await browser.http.post(
+        "/auth/sign-in", content=b"{}", headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 400
+    doubled = await browser.http.post(
+        "/auth/sign-in",
+        content=b"csrf=a&csrf=b",
+        headers={"content-type": "application/x-www-form-urlencoded"},
+    )
+    assert doubled.status_code == 400
