@@ -112,4 +112,4 @@ def test_the_public_url_is_the_only_source_of_addresses() -> None:
 def test_every_row_of_the_service_has_its_route(server: Server) -> None:
     served = {route.path for route in server.app.routes}  # type: ignore[attr-defined]
     rows = {path for row in iua.TRANSACTIONS for _, path in row.routes}
-    assert served == rows
+    assert rows <= served
