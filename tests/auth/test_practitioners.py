@@ -24,7 +24,7 @@ STAFF = "user/Practitioner.rs user/PractitionerRole.rs user/Organization.rs"
 def store(exchange: Exchange) -> People:
     revocations = Revocations(exchange.mongo)
     sessions = Sessions(exchange.settings, exchange.mongo, revocations)
-    return people_of(exchange.settings, exchange.mongo, sessions, revocations)
+    return people_of(exchange.settings, exchange.mongo, sessions, revocations, make=False)
 
 
 async def a_person(exchange: Exchange, **changes: object) -> Person:
