@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pymongo import IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from auth.authorize.opaque import digest
+from auth.opaque_tokens import digest
 from chassis.mongo import Doc, Mongo
 
 PREFIX = "tr_"
