@@ -28,13 +28,15 @@ class Visit:
 
     `claimed` is the client that an assertion named before anything was proved; `jti` is the token
     that was issued, revoked or asked about; `words` say why, when the answer went against the asker.
-    `person` is who the app acts for, where the grant says so.
+    `person` is who the app acts for, where the grant says so; `dpop` is the proof of a key that tokens
+    are to be bound to.
     """
 
     line: str
     address: str
     authorization: str
     now: datetime
+    dpop: str = ""
     form: tuple[tuple[str, str], ...] = ()
     client: Client | None = None
     person: Grant | None = None

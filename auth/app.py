@@ -32,6 +32,7 @@ from auth.authorize.grants import Grants
 from auth.authorize.launches import Launches
 from auth.authorize.refresh import RefreshTokens
 from auth.authorize.waiting import Requests
+from auth.binding import bearer
 from auth.clients import Clients
 from auth.directory import Directory
 from auth.endpoint import answered, error, form_route
@@ -59,6 +60,7 @@ from chassis.caller import Verifier, challenge
 from chassis.destinations import allowed, guarded
 from chassis.mongo import Mongo
 from chassis.outbox import Forwarder
+from chassis.proof import Proofs
 from chassis.settings import Settings
 from governance.permit import Denied, decide
 from standards import balp, iua, registration, smart
@@ -118,6 +120,7 @@ async def open_service(
             codes=Codes(mongo),
             grants=Grants(mongo, revocations),
             refresh_tokens=RefreshTokens(mongo),
+            proofs=Proofs(mongo, "auth"),
             patients=patients or NoPatients(),
             pack=pack,
             reception=desk,
@@ -142,7 +145,7 @@ async def open_service(
         await directory.prepare()
         for store in (
             authority.requests, authority.launches, authority.codes, authority.grants,
-            authority.refresh_tokens,
+            authority.refresh_tokens, authority.proofs,
         ):  # fmt: skip
             await store.prepare()
         await stack.enter_async_context(Forwarder(mongo, "auth", audit, grace=1.0))
@@ -188,7 +191,7 @@ def _news(authority: Authority) -> Route:
         if kind.lower() != "bearer" or not token:
             return answered(401, error("invalid_token", "A service token is needed."), challenge())
         try:
-            caller = await authority.verifier.caller(token.strip())
+            caller = await bearer(token.strip(), authority)
         except Refused as refusal:
             words = refusal.issues[0].words
             return answered(refusal.status(), error("invalid_token", words), refusal.headers)

@@ -29,6 +29,7 @@ from auth.revocations import Revocations
 from auth.upstream.federation import Federation
 from chassis.caller import Verifier, printable
 from chassis.mongo import Mongo
+from chassis.proof import Proofs
 from chassis.settings import Settings
 from standards import balp
 from standards.iua import JWT_BEARER
@@ -55,6 +56,7 @@ class Authority:
     codes: Codes
     grants: Grants
     refresh_tokens: RefreshTokens
+    proofs: Proofs
     patients: Patients
     pack: Pack
     reception: Reception

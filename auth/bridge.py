@@ -35,6 +35,7 @@ from authlib.oauth2.rfc6749.errors import (
 from authlib.oauth2.rfc7636 import CodeChallenge
 from pymongo.asynchronous.client_session import AsyncClientSession
 
+from auth import binding
 from auth.accounts import Visit
 from auth.authority import Authority
 from auth.authorize import id_token, refresh
@@ -60,6 +61,7 @@ async def exchange(visit: Visit, client: Client, authority: Authority) -> dict[s
             if not visit.value(name):
                 raise InvalidRequestError(f"{name} is missing.")
     server = _Server(visit, client, authority, asyncio.get_running_loop())
+    server.jkt = await binding.thumbprint(visit, authority)
     request = _Request(visit)
     try:
         answer: Any = await asyncio.to_thread(server.create_token_response, request)
@@ -120,6 +122,7 @@ class _Server(AuthorizationServer):
         self.code: Code | None = None
         self.refreshed: RefreshToken | None = None
         self.burned = ""
+        self.jkt = ""
         self._loop = loop
         self.register_grant(_CodeGrant, [_S256Only(required=True)])
         self.register_grant(_RefreshGrant)
@@ -162,7 +165,7 @@ class _Server(AuthorizationServer):
         """The part of the answer that is no secret. The secrets come with the transaction that keeps
         them, after Authlib's logger has seen this."""
         return {
-            "token_type": "Bearer",
+            "token_type": "DPoP" if self.jkt else "Bearer",
             "expires_in": self.authority.settings.app_token_seconds,
             "scope": scope or "",
         }
@@ -198,7 +201,7 @@ class _Server(AuthorizationServer):
                 until = min(grant.until, now + settings.refresh_idle_days * _DAY)
                 await authority.refresh_tokens.add(
                     made["refresh_token"], grant=grant.id, client_id=grant.client_id, until=until,
-                    within=session,
+                    jkt=self.jkt if self.client.kind == "public" else "", within=session,
                 )  # fmt: skip
 
         await authority.mongo.transaction(story)
@@ -237,6 +240,8 @@ def _claims(server: _Server, grant: Grant, scope: str, now: int) -> dict[str, An
     )
     made |= grant.context
     made["auth_time"] = grant.auth_time
+    if server.jkt:
+        made["cnf"] = {"jkt": server.jkt}
     if grant.acr:
         made["acr"] = grant.acr
     if {"openid", "fhirUser"} <= set(grant.scope.split()):
@@ -333,6 +338,8 @@ class _RefreshGrant(grants.RefreshTokenGrant):
             raise InvalidGrantError("The refresh token was used before.")
         if found.until <= server.now:
             raise InvalidGrantError("The refresh token has expired.")
+        if found.jkt and found.jkt != server.jkt:
+            raise InvalidGrantError("The refresh token is bound to a key that was not proved.")
         server.refreshed, server.grant = found, server.wait(stores.grants.get(found.grant))
         _check_alive(server)
         if server.grant is None:

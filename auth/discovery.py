@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from auth.assertion import ALGORITHMS
+from chassis import proof
 from chassis.settings import Settings
 from standards import iua, smart
 from standards.rows import Transaction
@@ -73,6 +74,7 @@ def facts(settings: Settings, scopes: Sequence[str]) -> dict[str, Any]:
         "revocation_endpoint_auth_methods_supported": [*confidential, "none"],
         "revocation_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
         "code_challenge_methods_supported": ["S256"],
+        "dpop_signing_alg_values_supported": list(proof.ALGORITHMS),
     }
 
 

@@ -69,6 +69,7 @@ async def _serve(
         address=request.client.host if request.client else "",
         authorization=request.headers.get("authorization", ""),
         now=datetime.now(UTC),
+        dpop=", ".join(request.headers.getlist("dpop")),
     )
     headers: Mapping[str, str] = {}
     try:

@@ -12,6 +12,7 @@ from typing import Any
 
 from authlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestError
 
+from auth import binding
 from auth.accounts import Visit
 from auth.authority import Authority, authenticate
 from governance.scopes import outside
@@ -47,7 +48,8 @@ async def introspect(visit: Visit, authority: Authority) -> dict[str, Any]:
     claims: Mapping[str, Any] = caller.claims
     if iua.INTERNAL not in scope.split():
         claims = iua.told(claims, authority.settings.issuer)
-    return {"active": True, "token_type": "Bearer", **claims}
+    kind = "DPoP" if caller.jkt else "Bearer"
+    return {"active": True, "token_type": kind, **claims}
 
 
 async def _asker(visit: Visit, authority: Authority) -> tuple[str, str]:
@@ -58,7 +60,7 @@ async def _asker(visit: Visit, authority: Authority) -> tuple[str, str]:
         return client.client_id, client.scope
     if visit.value("client_assertion") or visit.value("client_secret"):
         raise InvalidRequestError("More than one way of client authentication is used.")
-    caller = await authority.verifier.caller(bearer.strip())
+    caller = await binding.bearer(bearer.strip(), authority)
     visit.client = await authority.clients.get(caller.client_id)
     if visit.client is None:
         raise InvalidClientError(description="The client is not registered here.", status_code=401)

@@ -19,7 +19,7 @@ from authlib.oauth2.rfc6749.errors import (
 )
 from joserfc import jws
 
-from auth import bridge
+from auth import binding, bridge
 from auth.accounts import Visit
 from auth.authority import Authority, authenticate
 from auth.clients import Client
@@ -55,6 +55,7 @@ async def get_token(visit: Visit, authority: Authority) -> dict[str, Any]:
     scope = granted(visit.value("scope"), client.scope)
     purpose = agreed(visit.value("purpose_of_use"), authority.purposes)
     who = acting(client, purpose, visit.value("reason"))
+    jkt = await binding.thumbprint(visit, authority)
     signing = await authority.keys.signing()
     visit.jti, visit.purpose = str(uuid.uuid4()), who.purpose
     visit.granted = {"scope": scope, "reason": who.reason}
@@ -71,9 +72,11 @@ async def get_token(visit: Visit, authority: Authority) -> dict[str, Any]:
         words=authority.words,
         generation=client.generation,
     )
+    if jkt:
+        claims["cnf"] = {"jkt": jkt}
     return {
         "access_token": signed(claims, signing),
-        "token_type": "Bearer",
+        "token_type": "DPoP" if jkt else "Bearer",
         "expires_in": seconds,
         "scope": scope,
     }

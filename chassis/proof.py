@@ -44,8 +44,11 @@ class Proof:
     until: float
 
 
-def judge(compact: str, *, token: str, method: str, url: str, now: float, skew: float) -> Proof:
-    """What a proof proves of this request (RFC 9449 §4.3). `url` is the request's without query.
+def judge(
+    compact: str, *, token: str | None, method: str, url: str, now: float, skew: float
+) -> Proof:
+    """What a proof proves of this request (RFC 9449 §4.3). `url` is the request's without query;
+    `token` is what is shown beside it, None where a token is only asked for.
 
     Raises `NoProofError`. PURE.
     """
@@ -77,7 +80,7 @@ def judge(compact: str, *, token: str, method: str, url: str, now: float, skew: 
         raise NoProofError("The proof is for another URL.")
     if made is None or not -skew - LIFE <= made - now <= skew:
         raise NoProofError("The proof was not made just now.")
-    if claims.get("ath") != _b64(sha256(token.encode()).digest()):
+    if token is not None and claims.get("ath") != _b64(sha256(token.encode()).digest()):
         raise NoProofError("The proof is for another token.")
     return Proof(key.thumbprint(), jti, made + LIFE + skew)
 

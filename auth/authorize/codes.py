@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pymongo import IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from auth.authorize.opaque import digest
+from auth.opaque_tokens import digest
 from chassis.mongo import Doc, Mongo
 
 _KEPT = timedelta(days=1)

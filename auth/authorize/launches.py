@@ -17,7 +17,7 @@ from typing import Any
 from pymongo import IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from auth.authorize.opaque import digest
+from auth.opaque_tokens import digest
 from chassis.mongo import Doc, Mongo
 from standards.smart import LAUNCH_SECONDS
 

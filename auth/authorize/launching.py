@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from auth import accounts
+from auth import accounts, binding
 from auth.authority import Authority
 from auth.authorize.request import answer_uri
 from auth.clients import Client
@@ -51,7 +51,7 @@ async def _serve(request: Request, authority: Authority) -> Response:
     if kind.lower() != "bearer" or not token.strip():
         return answered(401, error("invalid_token", "A token is needed."), challenge())
     try:
-        caller = await authority.verifier.caller(token.strip())
+        caller = await binding.bearer(token.strip(), authority)
         decision = decide(caller.scope, smart.LAUNCH)
         if isinstance(decision, Denied):
             told = challenge("insufficient_scope", decision.words, decision.scope)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pymongo import IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from auth.authorize.opaque import digest
+from auth.opaque_tokens import digest
 from chassis.mongo import Doc, Mongo
 
 PREFIX = "tr_"
@@ -24,13 +24,15 @@ PREFIX = "tr_"
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """What a refresh token stands for. `used` is 0.0 while it is live."""
+    """What a refresh token stands for. `used` is 0.0 while it is live; `jkt` is the key that a public
+    client must prove with it (RFC 9449 §5), "" for none."""
 
     id: str
     grant: str
     client_id: str
     until: float
     used: float
+    jkt: str = ""
 
 
 class TokenReused(RuntimeError):  # noqa: N818  says what happened
@@ -60,7 +62,14 @@ class RefreshTokens:
         )
 
     async def add(
-        self, token: str, *, grant: str, client_id: str, until: float, within: AsyncClientSession
+        self,
+        token: str,
+        *,
+        grant: str,
+        client_id: str,
+        until: float,
+        jkt: str,
+        within: AsyncClientSession,
     ) -> None:
         """Keep a new, live token."""
         row: Doc = {
@@ -69,6 +78,7 @@ class RefreshTokens:
             "client_id": client_id,
             "until": until,
             "used": 0.0,
+            "jkt": jkt,
             "expires": datetime.fromtimestamp(until, UTC),
         }
         await self._table.insert(row, within)
@@ -78,7 +88,9 @@ class RefreshTokens:
         row = await self._table.one({"_id": digest(token)})
         if row is None:
             return None
-        return RefreshToken(row["_id"], row["grant"], row["client_id"], row["until"], row["used"])
+        return RefreshToken(
+            row["_id"], row["grant"], row["client_id"], row["until"], row["used"], row["jkt"]
+        )
 
     async def use(self, token: RefreshToken, now: float, within: AsyncClientSession) -> None:
         """Use it up. Raises `TokenReused` when another did so first."""

@@ -49,10 +49,12 @@ class Waiting:
     @property
     def context(self) -> dict[str, Any]:
         """The launch context members, as far as they are known."""
-        if self.launch is not None:
-            return dict(self.launch.context)
-        # Nobody shows a banner around an app that was opened on its own.
-        return {"patient": self.patient["id"], "need_patient_banner": True} if self.patient else {}
+        made = dict(self.launch.context) if self.launch else {}
+        if self.patient:
+            made["patient"] = self.patient["id"]
+            # Who had no patient in view shows no banner either.
+            made.setdefault("need_patient_banner", True)
+        return made
 
 
 class Requests:

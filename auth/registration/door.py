@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from auth import binding
 from auth.authority import Authority
 from auth.clients import Client
 from auth.endpoint import NEVER_STORED, answered, error
@@ -188,7 +189,7 @@ async def as_administrator(errand: Errand) -> None:
         raise Declined(
             401, "invalid_token", Fault("", "A bearer token is needed."), headers=challenge()
         )
-    errand.caller = await errand.authority.verifier.caller(errand.bearer)
+    errand.caller = await binding.bearer(errand.bearer, errand.authority)
     decision = decide(errand.caller.scope, errand.row)
     if isinstance(decision, Denied):
         told = challenge("insufficient_scope", decision.words, decision.scope)

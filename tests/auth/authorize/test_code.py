@@ -181,6 +181,16 @@ async def test_a_code_is_given_for_the_right_request_only(
     assert (answer.status_code, answer.json()["error"]) == (400, error)
 
 
+@pytest.mark.parametrize("kind", ["symmetric", "asymmetric"])
+@pytest.mark.parametrize("verifier", [None, "w" * 64])
+async def test_pkce_is_for_apps_with_a_proof_of_their_own_too(
+    server: Server, browser: Browser, kind: str, verifier: str | None
+) -> None:
+    app = await an_app(server.settings, server.mongo, kind)
+    answer = await browser.redeem(app, await browser.code(app), code_verifier=verifier)
+    assert answer.status_code == 400
+
+
 async def test_the_challenge_is_no_verifier(server: Server, browser: Browser) -> None:
     app = await an_app(server.settings, server.mongo)
     code = await browser.code(app)
@@ -200,9 +210,7 @@ async def test_a_code_is_its_own_clients_only(server: Server, browser: Browser) 
     assert (await browser.redeem(app, code)).status_code == 200
 
 
-async def test_a_code_is_good_for_a_minute(
-    server: Server, browser: Browser, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_code_is_good_for_a_minute(server: Server, browser: Browser) -> None:
     app = await an_app(server.settings, server.mongo)
     code = await browser.code(app)
     await server.authority.codes._table.update({"used": None}, {"$set": {"until": 1.0}}, many=True)

@@ -175,11 +175,15 @@ async def test_a_launch_for_another_purpose_wants_a_sign_in_for_it(
 
 
 async def test_without_a_patient_in_the_launch_patient_scopes_need_a_choice(
-    exchange: Exchange, host: str, app: App, browser: Browser
+    exchange: Exchange, host: str, app: App, browser: Browser, somebody: dict[str, Any]
 ) -> None:
-    launch = await handle(exchange, host, app, browser)
+    launch = await handle(exchange, host, app, browser, intent="summary")
     page = await browser.begin(app, EHR, launch=launch)
     assert "Whose record" in page.text
+    approval = await browser.press(page, "choose", patient=somebody["id"])
+    made = (await browser.redeem(app, await browser.approve(approval))).json()
+    assert (made["patient"], made["intent"]) == (somebody["id"], "summary")
+    assert made["need_patient_banner"] is True
 
 
 @pytest.mark.parametrize(
