@@ -23,6 +23,7 @@ from typing import Any
 import bson
 
 from chassis.mongo import Doc, Filter
+from standards import dates
 
 ALIKE: Mapping[str, tuple[str, ...]] = {
     "documents": (
@@ -31,7 +32,6 @@ ALIKE: Mapping[str, tuple[str, ...]] = {
     "lists": ("status", "code", "designationType", "sourceId"),
 }  # fmt: skip
 UNDATED = "-"
-_TICK = timedelta(milliseconds=1)
 _EMPTY: tuple[Any, ...] = (None, [])
 
 
@@ -180,14 +180,13 @@ def _dated(path: str, condition: Any, of: Doc, said: str | None) -> bool | None:
         return all(known[o](w) if o in known else False for o, w in condition.items())
     if "$in" in condition or "$nin" in condition:  # of nothing but absence (`:missing`)
         return "$nin" in condition
-    first, end = _ends(said)
+    begin, end = _ends(said)
+    first, last = begin, end - dates.TICK
     if path == "ix.date.hi":
         if of.get("wide"):
             return None  # it lasts into another day
-        first, end = first + _TICK, end + _TICK
-    return _all(
-        [_range(operator, wanted, first, end - _TICK) for operator, wanted in condition.items()]
-    )
+        first, last = begin + dates.TICK, end
+    return _all([_range(operator, wanted, first, last) for operator, wanted in condition.items()])
 
 
 def _range(operator: str, wanted: datetime, first: datetime, last: datetime) -> bool | None:
@@ -222,4 +221,4 @@ def _ends(said: str) -> tuple[datetime, datetime]:
             return begin, begin + timedelta(days=1)
         return begin, datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
     except (OverflowError, ValueError):  # the last of the year 9999
-        return begin, datetime.max.replace(tzinfo=UTC)
+        return begin, dates.END
