@@ -183,7 +183,7 @@ def decide(
         sorted(
             one
             for r in rivals
-            if any(v.id == "nhs" for v in r.vetoes)
+            if any(v.id in ("nhs", "number") for v in r.vetoes)
             for one in misplaced(record, by_person[r.person], model, frequencies, today)
         )
     )
@@ -224,9 +224,9 @@ def _named(rival: Rival) -> str:
 def misplaced(
     record: Traits, profile: Profile, model: Model, frequencies: Frequencies, today: date
 ) -> tuple[str, ...]:
-    """The records of a person that belong to this one, whose NHS number is another: a twin of like
-    name was taken for the person before anybody's number was known. They fit the record in the very
-    given name, and nothing but a likeness of names holds them where they are."""
+    """The records of a person that belong to this one, whose NHS or pupil number is another: a twin of
+    like name was taken for the person before anybody's number was known. They fit the record in the
+    very given name, and nothing but a likeness of names holds them where they are."""
     own: list[Member] = []
     rest: list[Member] = []
     for member in profile.members:
@@ -239,7 +239,8 @@ def misplaced(
     if not own or not rest:
         return ()
     others = gathered([m.traits for m in rest])
-    if level_of(looks(record, others), "nhs") not in (2, 3):
+    there = looks(record, others)
+    if level_of(there, "nhs") not in (2, 3) and level_of(there, "upn") != 1:
         return ()
     for member in own:
         seen = looks(member.traits, others)
