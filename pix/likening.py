@@ -235,7 +235,7 @@ def _swapped(x: Name, y: Name) -> Look | None:
         return None
     first = _closest((x.given,), y.family)
     second = _closest(x.family, (y.given,))
-    if min(first[0], second[0]) < _SOUND or max(first[0], second[0]) < _NEAR:
+    if min(first[0], second[0]) < _NEAR:
         return None
     return Look(NAME["swapped"], x, y, first[1], second[1])
 

@@ -49,7 +49,10 @@ CALLED_OTHERWISE = (NAME["tokens_some"], NAME["other"])
 _DIFFERS = (*CALLED_OTHERWISE, *_SURNAME_ONLY)
 SAME_GIVEN = tuple(NAME[i] for i in SAME_GIVEN_IDS)
 # The first name may be one and the same, and the child be called by the second.
-_FIRST_NAME = tuple(NAME[i] for i in ("both", "given_near", "family_near", "family_part", "both_near"))
+_FIRST_NAME = tuple(
+    NAME[i]
+    for i in ("both", "given_near", "family_near", "family_part", "given_cross", "both_near")
+)
 _GIVEN_ONLY = (NAME["given_only"], NAME["given_only_near"])
 
 
