@@ -278,7 +278,10 @@ def _at_odds(
     """Whether records that follow this one could not be the person that it would join."""
     theirs = profiles[person].traits
     moving = (
-        m.traits for p in profiles.values() for m in p.members if not set(parted).isdisjoint(m.records)
+        m.traits
+        for p in profiles.values()
+        for m in p.members
+        if not set(parted).isdisjoint(m.records)
     )
     return any(vetoes(t, theirs, looks(t, theirs), today, model) for t in moving)
 

@@ -25,7 +25,8 @@ MANY = (
     "family_sound", "others_of_name", "swap_near", "tokens", "tokens_near", "middle", "middle_initials",
     "middle_letters", "middle_near", "nhs", "nhs_verified", "upn", "upn_fixed", "nino", "pnc", "cro",
     "others", "others_domains", "others_slips", "local", "uprns", "homes", "bare_homes", "postcodes",
-    "post_slips", "line_words", "line_begins", "line_slips", "streets", "bare_streets", "outcodes", "phones", "emails",
+    "post_slips", "line_words", "line_begins", "line_slips", "streets", "bare_streets", "outcodes",
+    "phones", "emails",
 )  # fmt: skip
 # Small numbers: 1 where there is no name, no given name, or a name without surname; and how many words
 # the shortest name has.
