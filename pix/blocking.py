@@ -70,7 +70,7 @@ def _by_birth(t: Traits, born: str) -> Iterator[Key]:
         return
     for address in t.addresses[:2]:
         if address.postcode:
-            text = f"dp|{born}|{address.postcode}"
+            text = f"dp|{born}|{_ordered(address.postcode)}"
             yield Key(text, finer=_finer(text, t, _initials(t)))
     vague = born.endswith("-01-01")
     for name in t.names[:4]:
@@ -94,7 +94,7 @@ def _by_place(t: Traits) -> Iterator[Key]:
             for part in (name.given, *name.family[:1]) if address.postcode else ():
                 # The surname at a postcode brings the household along, so it waits until nothing
                 # else found anyone; it is there because names change places.
-                text = f"gp|{sound(part)[:3]}|{address.postcode}"
+                text = f"gp|{sound(part)[:3]}|{_ordered(address.postcode)}"
                 finer = (f"{text}|{year}",) if year else ()
                 if len(part) > 1:
                     yield Key(text, finer=finer, spare=part != name.given)
@@ -123,6 +123,11 @@ def _by_year(t: Traits) -> Iterator[Key]:
             # Who has no full birth date has no better key than this.
             spare = len(t.born[0]) == 10 and not t.born[0].endswith("-01-01")
             yield Key(text, finer=_finer(text, t, _areas(t)), spare=spare)
+
+
+def _ordered(postcode: str) -> str:
+    """A postcode's letters in their order, so that two that were exchanged hide nobody."""
+    return "".join(sorted(postcode))
 
 
 def _parts(name: Name) -> list[str]:

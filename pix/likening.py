@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from rapidfuzz.distance import OSA
@@ -173,13 +174,20 @@ def _given(x: Name, y: Name) -> tuple[int, tuple[str, str] | None]:
         y.middle and likeness(a, b + y.middle[0]) >= _NEAR
     ):
         return _NEAR, (a, b)
-    for middle in x.middle:
-        if len(middle) > 1 and likeness(middle, b) >= _NEAR:
+    for middle in called(x):
+        if likeness(middle, b) >= _NEAR:
             return _CROSS, (middle, b)
-    for middle in y.middle:
-        if len(middle) > 1 and likeness(a, middle) >= _NEAR:
+    for middle in called(y):
+        if likeness(a, middle) >= _NEAR:
             return _CROSS, (a, middle)
     return (_SOUND, (a, b)) if alike == _SOUND else (_OTHER, None)
+
+
+def called(name: Name) -> tuple[str, ...]:
+    """What somebody may be called by instead of the first name: any other, or two of them in one word
+    (DANIEL ZI KEUNG, called ZIKEUNG)."""
+    joined = (a + b for a, b in pairwise(name.middle) if len(a) > 1 and len(b) > 1)
+    return (*(m for m in name.middle if len(m) > 1), *joined)
 
 
 def _family(x: Name, y: Name) -> tuple[int, tuple[str, str] | None]:
@@ -227,7 +235,7 @@ def _swapped(x: Name, y: Name) -> Look | None:
         return None
     first = _closest((x.given,), y.family)
     second = _closest(x.family, (y.given,))
-    if min(first[0], second[0]) < _SOUND or max(first[0], second[0]) < _NEAR:
+    if min(first[0], second[0]) < _NEAR:
         return None
     return Look(NAME["swapped"], x, y, first[1], second[1])
 
@@ -387,7 +395,7 @@ def _born(a: Traits, b: Traits) -> Look:
 _PLACE_LEVELS = (
     Level("dwelling", "the same dwelling", counted="dwelling"),
     Level("near", "the same dwelling but for a slip in postcode or street", counted="dwelling"),
-    Level("postcode", "the same postcode", counted="postcode"),
+    Level("postcode", "the same postcode, if its letters are put in order", counted="postcode"),
     Level("outcode", "the same postcode district"),
     Level("different", "other addresses"),
 )
@@ -428,6 +436,8 @@ def _places(x: Address, y: Address) -> int:
     slipped = one_home and len(x.postcode) == len(y.postcode) and _slip(x.postcode, y.postcode)
     if slipped and lines_alike(x.line, y.line):
         return PLACES["near"]
+    if slipped and street(x.line) == street(y.line) != "" and _exchanged(x.postcode, y.postcode):
+        return PLACES["postcode"]
     area = district(x.postcode)
     return PLACES["outcode" if area and area == district(y.postcode) else "different"]
 
@@ -441,6 +451,17 @@ def lines_alike(x: str, y: str) -> bool:
     if not numbers or numbers != others or min(len(word), len(other)) < 4:
         return False
     return word.startswith(other) or other.startswith(word) or OSA.distance(word, other) <= 1
+
+
+def _exchanged(code: str, other: str) -> bool:
+    """Whether two postcodes a slip apart have the same letters: two changed places."""
+    return sorted(code) == sorted(other)
+
+
+def street(line: str) -> str:
+    """The word of a line key (3-10-MILL) that names the street; "" when it is too short to say much."""
+    word = line.rpartition("-")[2]
+    return word if len(word) > 3 and not word[0].isdigit() else ""
 
 
 def _either(left: tuple[str, ...], right: tuple[str, ...]) -> Look:

@@ -183,18 +183,32 @@ def decide(
         sorted(
             one
             for r in rivals
-            if any(v.id == "nhs" for v in r.vetoes)
+            if any(v.id in ("nhs", "number") for v in r.vetoes)
             for one in misplaced(record, by_person[r.person], model, frequencies, today)
         )
     )
-    if parted and (not free or free[0].weight < limit.join):
+    if parted and (
+        not free
+        or free[0].weight < limit.join
+        or _at_odds(parted, by_person, free[0].person, today, model)
+    ):
         return replace(
             _new("It shows that records of another were taken for this person's."), parted=parted
         )
     if not free or free[0].weight < limit.join:
         return _asked(rivals, limit)
     best = free[0]
-    merged = _bridged(record, best, free[1:], by_person, model, today=today, apart=apart)
+    # Who fits somebody else as well, whom this record is not, is not made one with this one's person.
+    against = [by_person[r.person] for r in rivals if r.vetoes]
+    sure = [
+        r
+        for r in free[1:]
+        if not any(
+            _edge(by_person[r.person].traits, p.traits, model, frequencies, today, limit.join)
+            for p in against
+        )
+    ]
+    merged = _bridged(record, best, sure, by_person, model, today=today, apart=apart)
     left = tuple(r for r in free[1:] if r.person not in merged)
     margin = best.weight - left[0].weight if left else best.weight
     if margin < limit.margin and not (left and _better_named(best, left[0])):
@@ -224,22 +238,25 @@ def _named(rival: Rival) -> str:
 def misplaced(
     record: Traits, profile: Profile, model: Model, frequencies: Frequencies, today: date
 ) -> tuple[str, ...]:
-    """The records of a person that belong to this one, whose NHS number is another: a twin of like
-    name was taken for the person before anybody's number was known. They fit the record in the very
-    given name, and nothing but a likeness of names holds them where they are."""
+    """The records of a person that belong to this one, whose NHS or pupil number is another: a twin of
+    like name was taken for the person before anybody's number was known. They fit the record in the
+    very given name, and nothing but a likeness of names holds them where they are."""
     own: list[Member] = []
     rest: list[Member] = []
     for member in profile.members:
         seen = looks(record, member.traits)
         fits = (
-            seen[0].level in SAME_GIVEN and weigh(seen, model, frequencies) >= model.thresholds.join
+            seen[0].level in SAME_GIVEN
+            and level_of(seen, "sex") != 1
+            and weigh(seen, model, frequencies) >= model.thresholds.join
         )
         free = fits and not vetoes(record, member.traits, seen, today, model)
         (own if free else rest).append(member)
     if not own or not rest:
         return ()
     others = gathered([m.traits for m in rest])
-    if level_of(looks(record, others), "nhs") not in (2, 3):
+    there = looks(record, others)
+    if level_of(there, "nhs") not in (2, 3) and level_of(there, "upn") != 1:
         return ()
     for member in own:
         seen = looks(member.traits, others)
@@ -249,6 +266,24 @@ def misplaced(
         if _one_household(seen) and not _one_household(looks(record, member.traits)):
             return ()
     return tuple(sorted(r for m in own for r in m.records))
+
+
+def _at_odds(
+    parted: Sequence[str],
+    profiles: Mapping[str, Profile],
+    person: str,
+    today: date,
+    model: Model,
+) -> bool:
+    """Whether records that follow this one could not be the person that it would join."""
+    theirs = profiles[person].traits
+    moving = (
+        m.traits
+        for p in profiles.values()
+        for m in p.members
+        if not set(parted).isdisjoint(m.records)
+    )
+    return any(vetoes(t, theirs, looks(t, theirs), today, model) for t in moving)
 
 
 def _one_household(found: Sequence[Look]) -> bool:
@@ -588,7 +623,7 @@ def valid(
             if any(frozenset((i, j)) in forbidden for i in one for j in other):
                 continue
             left, right = (gathered([members[i].traits for i in group]) for group in (one, other))
-            if _edge(left, right, model, frequencies, today):
+            if _edge(left, right, model, frequencies, today, model.thresholds.fracture):
                 groups, changed = _united(groups, one[0], other[0]), True
                 break
     found = (tuple(sorted(r for i in group for r in members[i].records)) for group in groups)
@@ -600,8 +635,10 @@ def _united(groups: list[list[int]], one: int, other: int) -> list[list[int]]:
     return [joined, *(g for g in groups if one not in g and other not in g)]
 
 
-def _edge(a: Traits, b: Traits, model: Model, frequencies: Frequencies, today: date) -> bool:
+def _edge(
+    a: Traits, b: Traits, model: Model, frequencies: Frequencies, today: date, least: float
+) -> bool:
     seen = looks(a, b)
-    if weigh(seen, model, frequencies) < model.thresholds.fracture:
+    if weigh(seen, model, frequencies) < least:
         return False
     return not vetoes(a, b, seen, today, model)

@@ -61,7 +61,7 @@ class Frequencies:
             if kind in held:
                 if n / max(people, 1) > model.floor:
                     held[kind][value] = n / people
-            elif n > model.typical[KINDS[kind]]:
+            elif n > max(1, model.typical[KINDS[kind]]):  # what one alone has is shared by nobody
                 shared[key] = n
         return cls(version, people, held["given"], held["surname"], shared)
 

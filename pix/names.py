@@ -70,6 +70,8 @@ UNKNOWN = _listed("unknown")
 PHRASES = re.compile(r"\b(" + "|".join(sorted(_listed("phrase", ";"), reverse=True)) + r")\b")
 PARTICLES = _listed("particle")
 GENERIC = _listed("generic")
+# Words among given names that are nobody's own: son of, daughter of, and the Vietnamese THI and VAN.
+MARKERS = _listed("marker")
 GROUPS = _groups()
 _NONE: frozenset[str] = frozenset()
 
@@ -112,7 +114,7 @@ def forenames(text: str) -> tuple[tuple[str, ...], bool]:
             ((), True) if not rest or "OF" in words or words[0] in NEWBORN else (parts(text), False)
         )
     found = parts(text)
-    return tuple(w for w in found if w not in ("BIN", "IBN", "BINT", "BINTE")), False
+    return tuple(w for w in found if w not in MARKERS) or found, False
 
 
 @lru_cache(_CACHE)
@@ -180,6 +182,29 @@ def masculine(surname: str) -> str:
     return surname[: found.start()] + _ENDINGS.get(found[0], "")
 
 
+# One syllable as Mandarin, Cantonese, Hokkien and Vietnamese are written in Latin letters.
+_SYLLABLE = re.compile(
+    "(ZH|CH|SH|TS|TZ|NG|KW|GW|TH|PH|NH|KH|TR|GI|QU|DZ|SZ|HS|[BPMFDTNLGKHJQXRZCSYWV])?"
+    "(IANG|UANG|UONG|IONG|EUNG|UYEN|UYNH|UYET|OANG|OANH|ANG|ENG|ING|ONG|UNG|EUK|EUN|IAN|IAO|IEN|IEU|UAI"
+    "|UAN|UOI|UOC|OAN|OAI|ANH|INH|ACH|ICH|YEN|YUN|AI|AO|AU|AK|AM|AN|AP|AT|AW|AY|EE|EI|EK|EN|EO|ER|ET|EU"
+    "|IA|IE|IK|IM|IN|IP|IT|IU|OE|OI|OK|OM|ON|OO|OP|OT|OU|UA|UE|UI|UK|UM|UN|UO|UP|UT|UY|A|E|I|O|U|Y)|NG"
+)
+_SYLLABLES = re.compile(f"(?:{_SYLLABLE.pattern}){{1,3}}")
+
+
+@lru_cache(_CACHE)
+def syllabic(words: tuple[str, ...]) -> bool:
+    """Whether all these words of a given name are such syllables, or a few of them in one word (WAI MAN,
+    XIAOYAN), and none is a name of those in the lists (DAN): it is not the name that somebody of
+    that surname has beside it for the English."""
+    return bool(words) and all(_SYLLABLES.fullmatch(w) and w not in GROUPS for w in words)
+
+
+def one_syllable(surname: tuple[str, ...]) -> bool:
+    """Whether a surname is a single one of these syllables: CHAN, NGUYEN, LEE."""
+    return len(surname) == 1 and bool(_SYLLABLE.fullmatch(surname[0]))
+
+
 @lru_cache(_CACHE)
 def likeness(left: str, right: str) -> Likeness:
     """How alike two given names are; symmetric."""
@@ -201,7 +226,18 @@ def surname_likeness(left: str, right: str) -> Likeness:
         return surname_likeness(right, left)
     if len(left) > 4 and len(right) > 4 and masculine(left) == masculine(right):
         return Likeness.NEAR
+    if min(len(left), len(right)) == 3 and _lost_vowel(left, right):
+        return Likeness.NEAR
     return _spelling(left, right)
+
+
+def _lost_vowel(left: str, right: str) -> bool:
+    """Whether a short surname is another without a letter inside that is not sounded: DINH and DNH."""
+    return (
+        (left[0], left[-1]) == (right[0], right[-1])
+        and OSA.distance(left, right) == 1
+        and sound(left) == sound(right)
+    )
 
 
 def _respelt(word: str) -> str:
@@ -217,6 +253,8 @@ def _spelling(left: str, right: str) -> Likeness:
     for prefix in ("AL", "EL", "UL"):
         if left.removeprefix(prefix) == right.removeprefix(prefix) and short > 3:
             return Likeness.NEAR
+    if long == 3 and left[0] == right[0] and left[1:] == right[:0:-1]:
+        return Likeness.NEAR  # MEI and MIE
     slips = OSA.distance(left, right, score_cutoff=2)
     close = JaroWinkler.similarity(left, right)
     alike = sound(left) == sound(right)

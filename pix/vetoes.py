@@ -22,6 +22,7 @@ from pix.likening import (
     personal_agrees,
 )
 from pix.model import Model
+from pix.names import one_syllable, syllabic
 from pix.traits import Name, Number, Traits
 
 
@@ -47,6 +48,11 @@ _FULL_NAME = (NAME["both"], NAME["swapped"])
 CALLED_OTHERWISE = (NAME["tokens_some"], NAME["other"])
 _DIFFERS = (*CALLED_OTHERWISE, *_SURNAME_ONLY)
 SAME_GIVEN = tuple(NAME[i] for i in SAME_GIVEN_IDS)
+# The first name may be one and the same, and the child be called by the second.
+_FIRST_NAME = tuple(
+    NAME[i]
+    for i in ("both", "given_near", "family_near", "family_part", "given_cross", "both_near")
+)
 _GIVEN_ONLY = (NAME["given_only"], NAME["given_only_near"])
 
 
@@ -55,14 +61,16 @@ def level_of(found: Sequence[Look], aspect: str) -> int:
     return found[PLACE[aspect]].level
 
 
-def _nhs_differs(a: Traits, b: Traits, found: Sequence[Look], _today: date) -> bool:
+def _nhs_differs(a: Traits, b: Traits, found: Sequence[Look], today: date) -> bool:
     level = level_of(found, "nhs")
     if level == 2:
         # Twins have neighbouring numbers: a slip is believed only if all else is the same.
         return not (level_of(found, "name") == 0 and level_of(found, "born") in EXACT)
     if level != 3:
         return False
-    return not (_unverified(found[PLACE["nhs"]]) and _all_else(found) and _one_name(a, b))
+    # Of a child it is never believed: the twin is written down with the same first name.
+    slip = _unverified(found[PLACE["nhs"]]) and _all_else(found) and _one_name(a, b)
+    return not (slip and not _under_age(b.born[0], today))
 
 
 def _unverified(look: Look) -> bool:
@@ -105,16 +113,30 @@ def _twins(a: Traits, b: Traits, found: Sequence[Look], today: date) -> bool:
         for p in HOUSEHOLD
     )
     if name.level not in _DIFFERS:
-        unlike = level_of(found, "sex") == 1 and name.level not in SAME_GIVEN and home
+        unlike = level_of(found, "sex") == 1 and name.level not in SAME_GIVEN
         # Of grown-ups such a likeness is a slip; children may have a twin of like name: the sounds
-        # alone are alike, or another middle name or a known multiple birth says that there are two.
-        another = (
-            name.level in (NAME["given_near"], NAME["both_near"])
-            and level_of(found, "middle") == MIDDLE["different"]
-        ) or (name.level not in SAME_GIVEN and bool(a.order or b.order))
+        # alone are alike, or another middle name (JOHN JOE, JOHN THOMAS) or a known multiple birth
+        # says that there are two.
+        another = level_of(found, "middle") == MIDDLE["different"] and name.level in _FIRST_NAME
+        another = another or (name.level not in SAME_GIVEN and bool(a.order or b.order))
         alike = name.level == NAME["given_sound"] or another
         return unlike or (alike and _under_age(b.born[0], today))
+    if _english_beside(a, b, found) and not _under_age(b.born[0], today):
+        return False
     return _both_given(name) and (name.level in _SURNAME_ONLY or home)
+
+
+def _english_beside(a: Traits, b: Traits, found: Sequence[Look]) -> bool:
+    """Whether a Chinese or Vietnamese name and a name of another kind may be one person's, who is called
+    by the other among the English: one surname, sex, and home or telephone, and on neither side a
+    second name of the other's kind. Twins are named alike: both so, or both so."""
+    home = any(found[p].level == 0 for p in HOUSEHOLD)
+    if found[0].level != NAME["family_only"] or level_of(found, "sex") != 0 or not home:
+        return False
+    if not all(one_syllable(n.family) for t in (a, b) for n in t.names if n.family):
+        return False
+    left, right = ({syllabic((n.given, *n.middle)) for n in t.names if n.given} for t in (a, b))
+    return len(left) == len(right) == 1 and left != right
 
 
 def _both_given(look: Look) -> bool:

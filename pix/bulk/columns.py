@@ -13,8 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from pix.likening import called, street
 from pix.names import GROUPS, Likeness, likeness, surname_likeness
-from pix.traits import Name, Traits, district
+from pix.traits import Address, Name, Traits, district
 
 # Every column and whether it holds one text or a list of them.
 ONE = ("born", "md_sorted", "year_sorted", "nhs_first", "nhs_sorted", "sex")
@@ -24,7 +25,8 @@ MANY = (
     "family_sound", "others_of_name", "swap_near", "tokens", "tokens_near", "middle", "middle_initials",
     "middle_letters", "middle_near", "nhs", "nhs_verified", "upn", "upn_fixed", "nino", "pnc", "cro",
     "others", "others_domains", "others_slips", "local", "uprns", "homes", "bare_homes", "postcodes",
-    "post_slips", "line_words", "line_begins", "line_slips", "outcodes", "phones", "emails",
+    "post_slips", "line_words", "line_begins", "line_slips", "streets", "bare_streets", "outcodes",
+    "phones", "emails",
 )  # fmt: skip
 # Small numbers: 1 where there is no name, no given name, or a name without surname; and how many words
 # the shortest name has.
@@ -69,7 +71,8 @@ for _name, _groups in GROUPS.items():
 def words(traits: Traits) -> list[str]:
     """Every word of a record's names that can be alike another."""
     found = (w for n in traits.names for w in (n.given, *n.middle, *n.family) if len(w) > 1)
-    return list(dict.fromkeys((*found, *_joined(traits.names))))
+    second = (w for n in traits.names for w in called(n))
+    return list(dict.fromkeys((*found, *_joined(traits.names), *second)))
 
 
 def plain(traits: Traits) -> Row:
@@ -88,6 +91,7 @@ def plain(traits: Traits) -> Row:
     # Line keys are numbers and a word (3-10-MILL); `likening.lines_alike` says when two are one home.
     keyed = (a.line.rpartition("-") for a in traits.addresses if a.line and a.postcode)
     lines = list(dict.fromkeys((n, word) for n, _, word in keyed if n and len(word) > 3))
+    streets = [(s, a.uprn) for a in traits.addresses if a.postcode for s in _streets(a)]
     return {
         "born": born,
         "md_sorted": "".join(sorted(born[5:])) if len(born) == 10 else "",
@@ -131,6 +135,8 @@ def plain(traits: Traits) -> Row:
         "line_slips": _once(
             f"{n}-{w[:i]}{w[i + 1 :]}" for n, w in lines for i in range(len(w) + 1)
         ),
+        "streets": _once(s for s, _ in streets),
+        "bare_streets": _once(s for s, uprn in streets if not uprn),
         "outcodes": _once(d for p in postcodes if (d := district(p))),
         "phones": list(traits.phones),
         "emails": list(traits.emails),
@@ -145,7 +151,7 @@ def near(traits: Traits, alike: Alike) -> Row:
     """The columns that hold what is alike."""
     names = traits.names
     given = [n.given for n in names if n.given]
-    crossing = [m for n in names if len(n.given) > 1 for m in n.middle if len(m) > 1]
+    crossing = [m for n in names if len(n.given) > 1 for m in called(n)]
     parts = [f for n in names for f in n.family if len(f) > 1]
     ones = [n.family[0] for n in names if len(n.family) == 1 and len(n.family[0]) > 1]
     middle = [m for n in names for m in n.middle if len(m) > 1]
@@ -209,6 +215,15 @@ def _slips(domain: str, value: str) -> Iterator[str]:
             if value[j] != letter:
                 both = "".join(sorted((letter, value[j])))
                 yield f"{open_}{value[i + 1 : j]}_{value[j + 1 :]}|{both}"
+
+
+def _streets(address: Address) -> Iterator[str]:
+    """A street with its postcode, two letters of it open: the same for a postcode in which these two
+    were exchanged."""
+    if name := street(address.line):
+        for slip in _slips("", address.postcode):
+            if slip.count("|") == 3:
+                yield f"{name}{slip}"
 
 
 def _length(name: Name) -> int:

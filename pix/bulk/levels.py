@@ -215,7 +215,7 @@ COMPARED: tuple[Compared, ...] = (
             "near": _and(
                 _or(_meet("line_words", "line_begins"), _meet("line_slips")), _meet("post_slips")
             ),
-            "postcode": _meet("postcodes"),
+            "postcode": _or(_meet("postcodes"), _meet("bare_streets", "streets")),
             "outcode": _meet("outcodes"),
         },
     ),

@@ -261,6 +261,56 @@ def test_a_child_of_like_name_and_another_middle_name_may_be_the_twin():
     assert decided(slip, person("A", one)).kind == "join"
 
 
+def test_a_child_of_the_same_first_name_and_another_second_name_is_the_twin():
+    one = somebody("JOHN", "WARD", "2012-11-26", middle=("JOE",))
+    other = somebody("JOHN", "WARD", "2012-11-26", middle=("THOMAS",))
+    assert decided(other, person("A", one)).kind == "new"
+    crossed = somebody("JOE", "WARD", "2012-11-26", middle=("PATRICK",))
+    assert decided(crossed, person("A", one)).kind == "new"
+    assert decided(somebody("JOE", "WARD", "2012-11-26"), person("A", one)).kind == "join"
+    grown = [replace_born(t, "1982-11-26") for t in (one, other)]
+    assert decided(grown[1], person("A", grown[0])).kind == "join"
+
+
+def replace_born(traits: Traits, born: str) -> Traits:
+    return structs.replace(traits, born=(born,))
+
+
+def test_a_like_name_of_the_other_sex_is_the_twin_wherever_it_lives():
+    one = somebody("JASON", "OGDEN", "1996-07-21", phone="07700900123", nhs="9990000018")
+    assert decided(somebody("JASIN", "OGDEN", "1996-07-21", sex="female", address=None),
+                   person("A", one)).kind == "new"  # fmt: skip
+
+
+def test_a_childs_other_nhs_number_is_never_a_slip_of_the_pen():
+    one = somebody("MOHAMMED", "MIRZA", "2013-03-28", nhs="9990000018")
+    other = somebody("MOHAMMED", "MIRZA", "2013-03-28", nhs="9990000107", verified=False)
+    assert decided(other, person("A", one)).kind == "review"
+    assert decided(replace_born(other, "1983-03-28"),
+                   person("A", replace_born(one, "1983-03-28"))).kind == "join"  # fmt: skip
+
+
+def test_a_grown_up_may_have_an_english_name_beside_a_chinese_one():
+    known: dict[str, object] = {"family": "CHAN", "born": "1978-12-10", "phone": "07700900123"}
+    ming, luke = (somebody(given, **known) for given in ("WAI", "EDWARD"))  # type: ignore[arg-type]
+    assert decided(luke, person("A", ming)).kind == "join"
+    child = replace_born(ming, "2018-12-10")
+    assert decided(replace_born(luke, "2018-12-10"), person("A", child)).kind == "new"
+    ross = somebody("ROSS", **known)  # type: ignore[arg-type]
+    assert decided(ross, person("A", luke)).kind == "new"
+    assert (
+        decided(ross, person("A", structs.replace(ming, names=(*ming.names, *luke.names)))).kind
+        == "new"
+    )
+    away = somebody("EDWARD", "CHAN", "1978-12-10", address=ELSEWHERE)
+    assert decided(away, person("A", ming)).kind == "new"
+
+
+def test_a_second_name_may_be_written_in_one_word():
+    one = somebody("DANIEL", "WONG", "2015-05-11", middle=("ZI", "KEUNG"))
+    assert decided(somebody("ZIKEUNG", "WONG", "2015-05-11"), person("A", one)).kind == "join"
+
+
 def test_where_a_multiple_birth_is_known_a_like_name_needs_a_number():
     one = structs.replace(somebody("QUINLAN", "COOK", "2016-05-05"), order="?")
     other = somebody("QUINLANN", "COOK", "2016-05-05")
@@ -283,6 +333,8 @@ def test_a_slip_in_postcode_or_street_is_still_the_home():
     assert level(home, Address("", "M11CK", "10-MILLSTREET")) == "near"
     assert level(home, Address("", "M11CK", "10-MILK")) == "near"
     assert level(home, Address("", "M11CK", "12-MILL")) == "postcode"
+    assert level(home, Address("", "M11KC", "12-MILL")) == "postcode"
+    assert level(home, Address("", "M11KC", "12-DALE")) == "outcode"
     assert level(home, Address("", "M14CV", "10-MILL")) == "outcode"
     assert level(Address("1", "M11CK", "10-MILL"), Address("2", "M11KC", "10-MILL")) == "outcode"
 
@@ -320,6 +372,43 @@ def test_a_twin_taken_for_the_other_is_put_right_when_the_number_comes():
     ))  # fmt: skip
     found = decided(somebody("LOUIS", "OGDEN", "2016-03-04", nhs="9990000026"), mixed)
     assert (found.kind, found.parted) == ("new", ("school",))
+
+
+def test_a_pupil_number_puts_it_right_as_well():
+    mixed = Profile("A", (
+        Member(("gp",), somebody("ROMY", "OGDEN", "2019-03-20", nhs="9990000018")),
+        Member(("other",), somebody("ROMAY", "OGDEN", "2019-03-20",
+                                    numbers=(Number("upn", "R352999924003"),))),
+    ))  # fmt: skip
+    school = somebody("ROMY", "OGDEN", "2019-03-20", numbers=(Number("upn", "A352999924011"),))
+    found = decided(school, mixed)
+    assert (found.kind, found.parted) == ("new", ("gp",))
+    # nor does it follow to somebody whose NHS number is another
+    twin = person("B", somebody("ROMMY", "OGDEN", "2019-03-20", nhs="9990000107"))
+    found = decided(school, mixed, twin)
+    assert (found.kind, found.parted) == ("new", ("gp",))
+
+
+def test_a_child_of_the_other_sex_is_not_taken_along():
+    mixed = Profile("A", (
+        Member(("school",), somebody("ELNA", "OGDEN", "2016-03-04", sex="female")),
+        Member(("gp",), somebody("ELENA", "OGDEN", "2016-03-04", sex="female", nhs="9990000018")),
+    ))  # fmt: skip
+    found = decided(somebody("ELNA", "OGDEN", "2016-03-04", nhs="9990000107"), mixed)
+    assert found.parted == ()
+
+
+def test_who_fits_two_people_is_made_one_with_neither():
+    bilal = person(
+        "A", somebody("MOHAMMED", "MIRZA", "2013-03-28", middle=("BILAL",), nhs="9990000018")
+    )
+    javed = person(
+        "B", somebody("MOHAMMED", "MIRZA", "2013-03-28", middle=("JAVED",), nhs="9990000107")
+    )
+    doubtful = person("C", somebody("MOHAMMED", "MIRZA", "2013-03-28"))
+    record = somebody("MOHAMMED", "MIRZA", "2013-03-28", nhs="9990000018")
+    assert decided(record, bilal, doubtful).merged == ("C",)
+    assert decided(record, bilal, javed, doubtful).merged == ()
 
 
 def test_a_misspelt_child_is_not_taken_out_of_its_home_by_a_stranger_of_its_name():

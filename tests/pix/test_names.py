@@ -14,9 +14,11 @@ from pix.names import (
     forenames,
     likeness,
     masculine,
+    one_syllable,
     parts,
     surname_likeness,
     surnames,
+    syllabic,
 )
 
 ANY_NAME = st.text(max_size=60)
@@ -96,6 +98,10 @@ def test_a_child_not_yet_named_has_no_given_name(said):
         ("Ellie-Mae", ("ELLIE", "MAE")),
         ("Unknown", ()),
         ("Dr", ()),
+        ("Thi Hoa", ("HOA",)),
+        ("Minh Văn", ("MINH",)),
+        ("Van", ("VAN",)),
+        ("Ahmed bin Ali", ("AHMED", "ALI")),
     ],
 )
 def test_given_names_come_in_order(said, compared):
@@ -109,6 +115,7 @@ def test_given_names_come_in_order(said, compared):
         "Yusuf Yousef", "Chaudhry Choudhury", "Aisha Ayesha", "Aisha Aysha", "Sean Shaun", "Sean Shawn",
         "Catherine Kathryn", "Kevin Kev", "Elizabeth Liz", "William Bill", "Katarzyna Kasia", "Yasmin Yasmeen",
         "Abdirahman Abdurrahman", "Jamie Jaime", "Khadija Kadija", "Qasim Kasim", "Fatima Fatema",
+        "Mei Mie",
     ],
 )  # fmt: skip
 def test_variants_of_a_given_name_are_near(pair):
@@ -125,6 +132,7 @@ def test_variants_of_a_given_name_are_near(pair):
         "McDonald MacDonald",
         "Smith Smyth",
         "Hassan Alhassan",
+        "Dinh Dnh",
     ],
 )
 def test_forms_of_a_surname_are_near(pair):
@@ -154,3 +162,23 @@ def test_a_name_is_the_same_as_itself(name):
 def test_a_slavic_surname_has_a_form_without_its_gender():
     assert masculine("KOWALSKA") == masculine("KOWALSKI") == "KOWALSKI"
     assert masculine("NOVAKOVA") == masculine("NOVAK") == "NOVAK"
+
+
+@pytest.mark.parametrize("said", ["Wai Man", "Xiaoyan", "Ming", "Khoa", "Ho Shing", "Zi-Keung"])
+def test_a_chinese_or_vietnamese_given_name_is_known_by_its_syllables(said):
+    assert syllabic(forenames(said)[0])
+
+
+@pytest.mark.parametrize("said", ["Edward", "Maddison", "Jessica", "Dan", "Charlotte Mei", ""])
+def test_an_english_name_is_not_taken_for_one(said):
+    assert not syllabic(forenames(said)[0])
+
+
+def test_only_a_surname_of_one_such_syllable_goes_with_it():
+    said = ("Chan", "Nguyen", "Ng", "Law", "Smith", "Cook", "Li-Jones")
+    assert [name for name in said if one_syllable(surnames(name))] == [
+        "Chan",
+        "Nguyen",
+        "Ng",
+        "Law",
+    ]
