@@ -27,6 +27,7 @@ def claims(
         "exp": now + seconds,
         "iat": now,
         "auth_time": grant.auth_time,
+        "sid": grant.session,  # so that an app's sign-out ends this sign-in and no other
     }
     if nonce:
         made["nonce"] = nonce

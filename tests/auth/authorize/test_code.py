@@ -81,6 +81,7 @@ async def test_the_id_token_says_who_signed_in(server: Server, browser: Browser)
     assert token.claims["aud"] == app.id
     assert token.claims["nonce"] == "n-1"
     assert token.claims["auth_time"] == session.auth_time
+    assert token.claims["sid"] == session.id
     assert token.claims["amr"] == ["pwd", "otp", "mfa"]
     assert token.claims["acr"] == "AAL2"
     assert token.claims["fhirUser"] == f"{server.settings.fhir_base}/Practitioner/{session.person}"
