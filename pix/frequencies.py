@@ -27,6 +27,7 @@ _LEASE = timedelta(minutes=30)
 # most: the commonest ones. What it holds not, it takes for no commoner than the model does.
 _LEAST, MOST = 2, 200_000
 _NAMES = re.compile(r"^(given|surname)\|")
+COUNTING = "frequencies: counts everybody, in the background"  # as MongoDB's profiler notes it
 
 
 class Counted:
@@ -94,6 +95,7 @@ class Counted:
                     {"$merge": {"into": self.table.name}},
                 ],
                 allowDiskUse=True,
+                comment=COUNTING,
             )
             await cursor.to_list()
 

@@ -98,6 +98,7 @@ class Documents:
         await made.tallies.table.ensure(
             IndexModel([("of", 1), ("month", 1)], name="of"),
             IndexModel([("slip", 1)], name="slips", sparse=True),
+            IndexModel([("ready", 1)], name="ready", sparse=True),
         )
         for history in (made.documents_history, made.lists_history):
             await history.ensure(IndexModel([("of", 1), ("v", -1)], name="versions"))

@@ -261,7 +261,12 @@ def seen_by(role: str, purpose: str = "", organisation: str = "") -> Sight:
 
 _NUMBERS = st.sampled_from(sorted(VALUES)).map(number)
 _INNER = st.recursive(
-    st.one_of(_NUMBERS, st.just({"system": "phone", "value": "1"}), st.text(max_size=5), st.none()),
+    st.one_of(
+        _NUMBERS,
+        st.just({"system": "phone", "value": "1"}),
+        st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=5),
+        st.none(),
+    ),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
         st.dictionaries(st.sampled_from(["a", "b", "identifier", "extension"]), inner, max_size=3),
