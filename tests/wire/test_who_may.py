@@ -224,6 +224,23 @@ async def test_a_scope_for_another_resource_is_403_and_says_which_would_do(
     assert await stored(exchange) == before
 
 
+async def test_a_patients_scope_opens_no_row_for_a_patient_whom_nobody_has(
+    exchange: Exchange,
+) -> None:
+    for row in GUARDED:
+        assert isinstance(row.scope, Needs)
+        scope = f"patient/{row.scope.resource}.cruds"
+        for changes, words in (({}, "has no patient"), ({"patient": "x"}, "Nobody is known")):
+            token = await minted(exchange, scope=scope, **changes)
+            method, path, body = asked(row)
+            answer = await exchange.http.request(
+                method, path, content=body, headers=FHIR | {"Authorization": f"Bearer {token}"}
+            )
+            issue = refused(answer, 403, "insufficient_scope")
+            if row.scope.letter:
+                assert words in issue["diagnostics"], row.name
+
+
 async def test_bytes_need_the_right_to_their_document_reference_too(exchange: Exchange) -> None:
     token = await minted(exchange, scope="system/Binary.r")
     answer = await exchange.http.get(
