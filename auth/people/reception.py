@@ -64,7 +64,12 @@ def today(now: float) -> date:
 
 
 def people_of(
-    settings: Settings, mongo: Mongo, sessions: Sessions, revocations: Revocations, *, make: bool
+    settings: Settings,
+    mongo: Mongo,
+    sessions: Sessions,
+    revocations: Revocations,
+    *,
+    make: bool = False,
 ) -> People:
     """The store of people as the settings protect it (the master key file of the signing keys).
     `make` the file when it is missing: that is for the service with its embedded mongod alone."""

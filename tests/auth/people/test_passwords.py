@@ -8,7 +8,7 @@ import httpx
 import pytest
 import respx
 from argon2 import extract_parameters
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auth.people import one_time, passwords
@@ -46,6 +46,7 @@ def test_sixty_four_characters_and_more_are_allowed() -> None:
     assert faults("moss and kettle, " * 4 + "and a drum in the rain", ABOUT) == []
 
 
+@settings(deadline=None)  # the list of common passwords is read at the first of them
 @given(st.text(min_size=0, max_size=300))
 def test_any_text_is_judged_without_a_fault_of_ours(text: str) -> None:
     assert all(words.endswith(".") for words in faults(text, ABOUT))
@@ -150,7 +151,7 @@ def test_one_time_passwords_and_recovery_codes_are_random_and_readable() -> None
 
 @given(st.text(max_size=12))
 def test_only_six_ascii_digits_are_a_code(text: str) -> None:
-    found = one_time.step_of(b"JBSWY3DPEHPK3PXP", text, 1_800_000_000)
+    found = one_time.step_of(b"JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", text, 1_800_000_000)
     if found is not None:
         assert "".join(text.split()).isascii()
         assert len("".join(text.split())) == 6
