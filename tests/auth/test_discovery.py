@@ -12,7 +12,7 @@ from auth import discovery
 from auth.authorize.scope import negotiated
 from chassis.settings import Settings
 from exchange.rows import ROWS
-from standards import capability, iua, smart
+from standards import capability, iua, registration, smart
 from tests.auth.authority import ORIGIN, Server, a_backend, a_token
 
 SMART = "/fhir/.well-known/smart-configuration"
@@ -149,5 +149,9 @@ def test_the_public_url_is_the_only_source_of_addresses() -> None:
 
 def test_every_row_of_the_service_has_its_route(server: Server) -> None:
     served = {route.path for route in server.app.routes}  # type: ignore[attr-defined]
-    rows = {path for row in (*iua.TRANSACTIONS, *smart.TRANSACTIONS) for _, path in row.routes}
+    known = (*iua.TRANSACTIONS, *smart.TRANSACTIONS, *registration.TRANSACTIONS)
+    rows = {path for row in known for _, path in row.routes}
     assert rows <= served
+    # What else there is are pages, and the ways to other providers: no transactions (tests/house).
+    pages = ("/auth/sign-in", "/auth/sign-out", "/auth/account", "/auth/assets/", "/auth/upstream/")
+    assert all(path.startswith(pages) for path in served - rows)
