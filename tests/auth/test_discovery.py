@@ -152,3 +152,6 @@ def test_every_row_of_the_service_has_its_route(server: Server) -> None:
     known = (*iua.TRANSACTIONS, *smart.TRANSACTIONS, *registration.TRANSACTIONS)
     rows = {path for row in known for _, path in row.routes}
     assert rows <= served
+    # What else there is are pages, and the ways to other providers: no transactions (tests/house).
+    pages = ("/auth/sign-in", "/auth/sign-out", "/auth/account", "/auth/assets/", "/auth/upstream/")
+    assert all(path.startswith(pages) for path in served - rows)

@@ -306,11 +306,10 @@ async def test_the_search_is_audited_with_everyone_it_showed(
     page = await browser.begin(app, ALONE)
     await browser.press(page, "find", family=somebody["name"][0]["family"])
     assert browser.session is not None
-    where = {"b": {"$exists": True}}
-    rows = await exchange.mongo.table("audit", "events").many(where, sort=[("_id", -1)], limit=20)
+    rows = await exchange.mongo.table("audit", "events").many({"b": {"$exists": True}}, {"b": 1})
     told_of = [bytes(row["b"]).decode() for row in rows]
     mine = [t for t in told_of if "ITI-78" in t and browser.session.person in t]
-    assert any(f"Patient/{somebody['id']}" in t for t in mine), told_of
+    assert any(f"Patient/{somebody['id']}" in t for t in mine), len(told_of)
 
 
 async def test_the_form_of_a_choice_needs_the_browsers_token(
