@@ -22,7 +22,7 @@ import registry.app
 import repository.app
 from affinity.pack import load
 from auth.neighbours import FarPatients
-from chassis import onion, telemetry
+from chassis import garbage, onion, telemetry
 from chassis.audit import AuditWriter, FarSink, Sink
 from chassis.call import Service
 from chassis.caller import Verifier
@@ -44,6 +44,7 @@ SERVICES = ("pix", "registry", "repository", "auth", "audit")
 
 def create_app(service: str) -> ASGIApp:
     """What the server loads for one service; the settings come from THROUGHLINE_* variables."""
+    garbage.seldom()
     return application(Settings(), service)
 
 

@@ -18,7 +18,7 @@ import pix.app
 import registry.app
 import repository.app
 from affinity.pack import Pack, load
-from chassis import onion, telemetry
+from chassis import garbage, onion, telemetry
 from chassis.audit import AuditWriter
 from chassis.call import Service
 from chassis.cors import Remembered
@@ -33,6 +33,7 @@ from standards.balp import Vocabulary
 
 def create_app() -> ASGIApp:
     """What the server loads in each worker: the settings come from THROUGHLINE_* variables."""
+    garbage.seldom()
     return application(Settings())
 
 

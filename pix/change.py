@@ -396,4 +396,5 @@ class Change:
 
 def person_number() -> str:
     """A new enterprise person number (domain digest §1.1, `tlid`)."""
-    return "TL-" + "".join(secrets.choice(_CROCKFORD) for _ in range(12))
+    drawn = secrets.randbits(60)
+    return "TL-" + "".join(_CROCKFORD[drawn >> shift & 31] for shift in range(55, -5, -5))

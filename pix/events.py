@@ -28,6 +28,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pix.people import Record
 
+# What may change under which Patient documents are shown (registry/subjects.py).
+MOVING = ("merged", "revised")
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

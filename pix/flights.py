@@ -27,6 +27,9 @@ from pix.people import People
 from standards.outcome import Refused
 
 MOST, IN_THE_AIR, _TRIES = 32, 2, 3
+# A flight beside another takes off when so many wait: each flight costs its round trips, so two half
+# empty ones cost twice what a full one does.
+_FULL_ENOUGH = MOST // 2
 
 
 @dataclass(slots=True)
@@ -51,19 +54,33 @@ class Flights:
     def __init__(self, people: People) -> None:
         self.people = people
         self._waiting: list[Passenger] = []
+        self._flying = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def board(self, passenger: Passenger) -> Outcome:
         """Feed it with whoever else is waiting. Raises what its act raises."""
         self._waiting.append(passenger)
-        if len(self._tasks) < IN_THE_AIR:
+        if self._may_fly(besides=self._flying):
+            self._flying += 1
             task = asyncio.create_task(self._fly())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(passenger.arrived)
 
+    def _may_fly(self, besides: int) -> bool:
+        """Whether those who wait may take off now, with so many flights in the air."""
+        if not besides:
+            return bool(self._waiting)
+        return besides < IN_THE_AIR and len(self._waiting) >= _FULL_ENOUGH
+
     async def _fly(self) -> None:
-        while self._waiting:
+        try:
+            await self._one_after_the_other()
+        finally:  # in the same breath as the last look at who waits: whoever comes next takes off
+            self._flying -= 1
+
+    async def _one_after_the_other(self) -> None:
+        while self._may_fly(besides=self._flying - 1):
             aboard = self._next()
             try:
                 done = await self._together(aboard)

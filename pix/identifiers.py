@@ -8,7 +8,9 @@ normalised here: what is stored and what is asked.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from affinity.domains import Names
@@ -17,6 +19,9 @@ from standards.outcome import INVALID, REQUIRED_PARAMETER, Issue, Refused
 
 _ENTERPRISE = "tlid"  # the Identity Manager's own number: never fed, never asked for
 _LOGICAL = re.compile(r"Patient/([A-Za-z0-9\-.]{1,64})")
+# One request asks the same of its identifiers a dozen times over; so many answers are remembered, of
+# identifiers that are no longer than any real one.
+_REMEMBERED, _LONG = 1 << 12, 200
 
 
 class Identifier(NamedTuple):
@@ -37,6 +42,20 @@ class Domains:
 
     pack: Pack
     base: str
+    _domains: Callable[[str], Domain | None] = field(init=False, repr=False, compare=False)
+    _forms: Callable[[str, str], Identifier] = field(init=False, repr=False, compare=False)
+    _uses: Callable[[Identifier], bool] = field(init=False, repr=False, compare=False)
+    _faults: Callable[[Identifier], str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """What is pure and asked again and again is remembered."""
+        for name, act in (
+            ("_domains", self.pack.domain_of),
+            ("_forms", self._form),
+            ("_uses", self._usable),
+            ("_faults", self._fault),
+        ):
+            object.__setattr__(self, name, lru_cache(_REMEMBERED)(act))
 
     def system(self, said: str) -> str:
         """The canonical name of a domain, whichever of its names was said."""
@@ -60,16 +79,20 @@ class Domains:
 
     def known(self, system: str) -> bool:
         """Whether a canonical system is a domain of this exchange."""
-        return system == self.base or self.pack.domain_of(system) is not None
+        return system == self.base or self.of(system) is not None
 
     def of(self, system: str) -> Domain | None:
         """The pack's domain behind a canonical system; None for our base and for strangers."""
-        return self.pack.domain_of(system)
+        return (self._domains if len(system) < _LONG else self.pack.domain_of)(system)
 
     def identifier(self, system: str, value: str) -> Identifier:
         """The stored form of an identifier."""
+        known = len(system) + len(value) < _LONG
+        return (self._forms if known else self._form)(system, value)
+
+    def _form(self, system: str, value: str) -> Identifier:
         system = self.system(system)
-        domain = self.pack.domain_of(system)
+        domain = self.of(system)
         return Identifier(system, domain.normal(value) if domain else value.strip())
 
     def logical(self, identifier: Identifier) -> str | None:
@@ -85,19 +108,19 @@ class Domains:
         Local keys (tier C) count only from their own source, sealed ones (tier X) never, and numbers
         of cases, documents and places never name a person (domain digest §1.1; OpenHIE CR-04).
         """
-        domain = self.pack.domain_of(system)
+        domain = self.of(system)
         if domain is None or not domain.of_person:
             return False
         return domain.tier in ("A", "B") or domain.of == "logical"
 
     def sealed(self, system: str) -> bool:
         """Whether numbers of this domain are kept but never shown (tier X)."""
-        domain = self.pack.domain_of(system)
+        domain = self.of(system)
         return domain is not None and domain.tier == "X"
 
     def unfeedable(self, system: str) -> str:
         """Why a source may not name its people by this domain; "" when it may."""
-        domain = self.pack.domain_of(system)
+        domain = self.of(system)
         if domain is None:
             return "this server's own logical ids are not a source's to give"
         if domain.id == _ENTERPRISE:
@@ -111,7 +134,10 @@ class Domains:
     def usable(self, identifier: Identifier) -> bool:
         """Whether this very number may stand for a person when another system carries it: neither
         a placeholder nor out of form."""
-        domain = self.pack.domain_of(identifier.system)
+        return (self._uses if _short(identifier) else self._usable)(identifier)
+
+    def _usable(self, identifier: Identifier) -> bool:
+        domain = self.of(identifier.system)
         return (
             domain is not None
             and self.answers(identifier.system)
@@ -123,24 +149,27 @@ class Domains:
 
         Only numbers with a check are held to their form: local numbers are their issuer's.
         """
-        domain = self.pack.domain_of(identifier.system)
+        return (self._faults if _short(identifier) else self._fault)(identifier)
+
+    def _fault(self, identifier: Identifier) -> str:
+        domain = self.of(identifier.system)
         return domain.fault(identifier.value) if domain is not None else ""
 
     def doubt(self, identifier: Identifier) -> str:
         """What looks wrong and may yet be right, in words; "" for nothing."""
-        domain = self.pack.domain_of(identifier.system)
+        domain = self.of(identifier.system)
         if domain is None or not domain.doubtful(identifier.value):
             return ""
         return f"The check letter of this {domain.name} is not the one that was expected."
 
     def placeholder(self, identifier: Identifier) -> bool:
         """Whether this stands for "not known"."""
-        domain = self.pack.domain_of(identifier.system)
+        domain = self.of(identifier.system)
         return domain is not None and domain.placeholder(identifier.value)
 
     def assigner(self, system: str) -> str:
         """The name of the authority behind a system where the pack knows it, else ""."""
-        domain = self.pack.domain_of(system)
+        domain = self.of(system)
         if domain is None:
             return ""
         if not domain.prefix:
@@ -149,6 +178,10 @@ class Domains:
         return next(
             (o.name for o in self.pack.organisations.values() if code in o.code.split("/")), ""
         )
+
+
+def _short(identifier: Identifier) -> bool:
+    return len(identifier.system) + len(identifier.value) < _LONG
 
 
 def token(text: str, where: str) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from governance.permit import Permit
 from pix import showing
 from pix.crossreference import CrossReference, told_of
 from pix.demographics import Demographics
+from pix.events import MOVING
 from pix.people import People
 from pix.sources import Sources
 from standards import pdqm, pixm
@@ -127,7 +128,7 @@ class Neighbour:
     async def happened(self, since: str) -> list[tuple[str, str]]:
         """(event id, record) of merges and revisions from an event id on, in their order, at most
         1,000: whose documents may have to be shown under another Patient (`pix/events.py`)."""
-        where = {"_id": {"$gte": since}, "type": {"$in": ["merged", "revised"]}}
+        where = {"_id": {"$gte": since}, "type": {"$in": list(MOVING)}}
         fields = {"record": 1}
         rows = await self.people.events.many(where, fields, sort=[("_id", 1)], limit=1_000)
         return [(str(row["_id"]), str(row["record"])) for row in rows]

@@ -37,6 +37,7 @@ from chassis.mongo import Doc, Mongo, Table
 from pix import claims, showing
 from pix.cards import Card
 from pix.claims import Claim
+from pix.events import MOVING
 from pix.frequencies import Counted
 from pix.identifiers import Domains, Identifier
 from pix.model import Model, load
@@ -196,7 +197,12 @@ class People:
             IndexModel([("state", 1), ("priority", 1), ("at", 1)]),
             IndexModel([("records", 1)]), IndexModel([("persons", 1)]),
         )  # fmt: skip
-        await self.events.ensure(IndexModel([("at", 1)], name="kept", expireAfterSeconds=_KEPT))
+        # The registry asks for these every second, and most events are others (near.py).
+        told = {"type": {"$in": list(MOVING)}}
+        await self.events.ensure(
+            IndexModel([("at", 1)], name="kept", expireAfterSeconds=_KEPT),
+            IndexModel([("type", 1), ("_id", 1)], name="moving", partialFilterExpression=told),
+        )
         await self.decisions.ensure(
             IndexModel([("records", 1), ("at", 1)]), IndexModel([("persons", 1), ("at", 1)])
         )

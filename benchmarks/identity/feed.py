@@ -50,7 +50,7 @@ from pix.profiles import Posting, keys_of, reached, texts
 
 RESULTS = Path("benchmarks/results/identity_feed.json")
 BUDGET, GROWTH, MEMORY = 6.0, 0.10, 400
-HELD_BACK = 0.05
+HELD_BACK, HELD = 0.05, 20_000  # this share of the records, and no more than so many
 _ENVIRONMENT = {"THROUGHLINE_TOKEN_SECONDS": "21600", "THROUGHLINE_LOG_LEVEL": "warning"}
 
 
@@ -132,9 +132,8 @@ async def _fill(data: Path, size: int, given: argparse.Namespace, progress: Prog
         progress.update(bars[step], completed=done)
 
     dice = Random(given.seed)
-    people, back = kept_back(population(given.seed), size, HELD_BACK, dice)
-    dice.shuffle(back)
-    chosen = back[: given.records]
+    back: list[Record] = []
+    people = kept_back(population(given.seed), size, min(HELD_BACK, HELD / size), dice, back)
     began = time.perf_counter()
     data.mkdir(parents=True)
     with embedded(data) as uri:
@@ -143,6 +142,8 @@ async def _fill(data: Path, size: int, given: argparse.Namespace, progress: Prog
             settings = Settings(public_url="http://127.0.0.1:8080")
             filled = await fill(mongo, uri, settings, people, workers=given.workers, tell=tell)
             took = time.perf_counter() - began
+            dice.shuffle(back)
+            chosen = back[: given.records]
             store = await prepared(settings, mongo, load(settings.affinity))
             reach = sorted([await _reach(store, record) for record in chosen])
         finally:

@@ -101,12 +101,15 @@ async def fill(
 
 
 def kept_back(
-    homes: Iterable[tuple[object, Held]], size: int, share: float, dice: Random
-) -> tuple[list[Held], list[Fed]]:
-    """The people of the first `size` records that stay, and the records that are held back of them. An
-    identifier that was given twice is its first bearer's."""
-    stay: list[Held] = []
-    back: list[Fed] = []
+    homes: Iterable[tuple[object, Held]],
+    size: int,
+    share: float,
+    dice: Random,
+    back: list[Fed],
+) -> Iterator[list[Fed]]:
+    """The people of the first `size` records that stay, one after the other so that a large city needs
+    no more memory than a small one; the records that are held back of them go into `back`. An identifier
+    that was given twice is its first bearer's."""
     seen: set[int] = set()
     count = 0
     for _, held in homes:
@@ -118,11 +121,10 @@ def kept_back(
             seen.add(under)
             (back if dice.random() < share else mine).append(record)
         if mine:
-            stay.append(mine)
+            yield mine
         count += len(mine)
         if count >= size:
             break
-    return stay, back
 
 
 def _filled(place: Place, people: Iterable[Held], workers: int, tell: Tell) -> Filled:

@@ -15,6 +15,7 @@ import msgspec
 import orjson
 
 from affinity.pack import load as load_pack
+from chassis import garbage
 from chassis.body import parse_json
 from pix import acts, showing
 from pix.bulk import mapping
@@ -176,8 +177,14 @@ JUDGED = msgspec.msgpack.Decoder(Judged)
 
 
 def settle(affinity: str, base: str, domain: str, columns: Columns | None) -> None:
-    """Set up a desk in a process of its own."""
+    """Set up a desk, in a process of its own unless there is only one."""
     _DESK[:] = [Desk(affinity, base, domain, columns)]
+
+
+def settle_apart(affinity: str, base: str, domain: str, columns: Columns | None) -> None:
+    """Set up a desk in a process that does nothing else."""
+    settle(affinity, base, domain, columns)
+    garbage.seldom()
 
 
 def judged(block: bytes) -> bytes:

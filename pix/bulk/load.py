@@ -118,7 +118,7 @@ class _judges:  # noqa: N801  used like a function: `with _judges(…) as judge`
         self.pool: ProcessPoolExecutor | None = None
         if wanted.processes > 1:
             self.pool = ProcessPoolExecutor(
-                wanted.processes, get_context("spawn"), admission.settle, self.settled
+                wanted.processes, get_context("spawn"), admission.settle_apart, self.settled
             )
 
     def __enter__(self) -> Judge:

@@ -31,7 +31,8 @@ async def filled(
     mongo: Mongo, mongod_uri: str
 ) -> AsyncIterator[tuple[People, Filled, list[list[Record]], list[Record]]]:
     """A store of a good thousand records, and what was held back of its people."""
-    people, back = kept_back(population(5), 1200, 0.05, Random(5))
+    back: list[Record] = []
+    people = list(kept_back(population(5), 1200, 0.05, Random(5), back))
     people += [[_crowded(home[0], n)] for n, home in enumerate(people[:230])]
     made = await filling.fill(mongo, mongod_uri, SETTINGS, people, workers=1, tell=lambda *_: None)
     yield await prepared(SETTINGS, mongo, load(SETTINGS.affinity)), made, people, back
