@@ -124,6 +124,16 @@ def _date(text: str) -> str | None:
         return None
 
 
+def _told(birth_date: str) -> str:
+    """A birth date as people write it, whole or as much of it as is known."""
+    for form, words in (("%Y-%m-%d", "{0.day} {0:%B %Y}"), ("%Y-%m", "{0:%B %Y}")):
+        try:
+            return words.format(datetime.strptime(birth_date, form).replace(tzinfo=UTC))
+        except ValueError:
+            continue
+    return birth_date
+
+
 def described(patient: Mapping[str, Any]) -> dict[str, Any]:
     """A Patient in the words of the pages: id, name, birth date, NHS number, place. PURE."""
     names = patient.get("name") or [{}]
@@ -139,7 +149,7 @@ def described(patient: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": patient["id"],
         "name": said or "No name recorded",
-        "born": patient.get("birthDate", ""),
+        "born": _told(str(patient.get("birthDate", ""))),
         "number": f"{numbers[0][:3]} {numbers[0][3:6]} {numbers[0][6:]}" if numbers else "",
         "place": place,
     }

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from auth.authorize.picker import described
 from tests.auth.authority import Server
 from tests.auth.authorize.browser import SCOPE, App, Browser, a_browser, an_app, csrf, told
 from tests.auth.authorize.test_code import introspected
@@ -388,3 +389,11 @@ def _quoted(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
     from urllib.parse import quote
 
     return [(k, quote(v)) for k, v in pairs]
+
+
+@pytest.mark.parametrize(
+    ("birth_date", "told"),
+    [("1980-01-02", "2 January 1980"), ("1980-01", "January 1980"), ("1980", "1980"), ("", "")],
+)
+def test_a_birth_date_is_told_as_people_write_it(birth_date: str, told: str) -> None:
+    assert described({"id": "x", "birthDate": birth_date})["born"] == told
