@@ -395,5 +395,5 @@ def _quoted(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
     ("birth_date", "told"),
     [("1980-01-02", "2 January 1980"), ("1980-01", "January 1980"), ("1980", "1980"), ("", "")],
 )
-def test_a_birth_date_is_told_as_people_write_it(birth_date: str, told: str) -> None:
+async def test_a_birth_date_is_told_as_people_write_it(birth_date: str, told: str) -> None:
     assert described({"id": "x", "birthDate": birth_date})["born"] == told
