@@ -1,26 +1,14 @@
-"""`throughline providers …`: other providers that people sign in with, and whose identities they are."""
+"""The commands of other providers that people sign in with: `throughline providers …`."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 from typing import Annotated
 
-import httpx
 import typer
-from rich.console import Console
-from rich.table import Column, Table
 
-from affinity.pack import PackError, load
-from auth.upstream import providers as rows
-from auth.upstream.identities import Identities, IdentityTaken, Link, now
-from auth.upstream.party import Party, Silent
-from auth.upstream.providers import Proof, Provider, ProvidersInvalid, plain_issuer
 from chassis.settings import Settings
-from exchange import practitioners
-from exchange.exits import EXITS, Exit, Trouble
+from exchange.exits import EXITS
 from exchange.options import with_settings
-from standards.sign_in import FACTOR
 
 NEAR = ("data", "mongodb", "database_prefix", "affinity", "public_url", "sign_in_providers")
 
@@ -39,109 +27,42 @@ def list_(
     settings: Settings, as_json: Annotated[bool, typer.Option("--json", help="As JSON")] = False
 ) -> None:
     """List the providers of the settings; says everything that is wrong with their file."""
-    found = [provider for provider, _ in _loaded(settings).values()]
-    if as_json:
-        said = [{"id": p.id, "label": p.label, "issuer": p.issuer, "admit": p.admit} for p in found]
-        print(json.dumps(said, indent=1, ensure_ascii=False))
-        return
-    table = Table(Column("Provider", no_wrap=True), "Label", "Issuer", "Lets in")
-    for p in found:
-        table.add_row(p.id, p.label, p.issuer, p.admit)
-    Console().print(table if found else "No providers: see docs/upstream.md")
+    from exchange import federation
+
+    federation.list_(settings, as_json=as_json)
 
 
 @providers.command("check", epilog=EXITS)
 @with_settings("affinity", "sign_in_providers")
 def check(settings: Settings) -> None:
     """Ask every provider for its discovery document, as signing in would."""
+    from exchange import federation
 
-    async def ask(provider: Provider, proof: Proof) -> str:
-        async with httpx.AsyncClient(follow_redirects=False, trust_env=False) as http:
-            try:
-                await Party(provider, proof, http).metadata()
-            except Silent as fault:
-                return str(fault)
-        return ""
-
-    faults = []
-    for provider, proof in _loaded(settings).values():
-        fault = asyncio.run(ask(provider, proof))
-        print(f"{provider.id}: {fault or 'answers'}")
-        faults += [fault] if fault else []
-    if faults:
-        raise Trouble(Exit.FAILED, f"{len(faults)} of the providers cannot be used.")
+    federation.check(settings)
 
 
 @providers.command("link", epilog=EXITS)
 @with_settings(*NEAR)
 def link(settings: Settings, username: Username, provider: ProviderId, subject: Subject) -> None:
     """Let somebody sign in with their account at a provider."""
-    issuer = _issuer(settings, provider)
+    from exchange import federation
 
-    async def story(desk: practitioners.Desk) -> None:
-        person = await practitioners.known(desk, username)
-        made = Link(issuer, subject, person.id, provider, "the command line", now())
-        try:
-            await Identities(desk.mongo).link(made)
-        except IdentityTaken as fault:
-            raise Trouble(Exit.REFUSED, str(fault)) from fault
-        await desk.tell(FACTOR, f"Linked to an account at the provider {provider}.", person)
-
-    practitioners.with_desk(settings, story)
-    practitioners.say(f"{username} may sign in with {provider}.")
+    federation.link(settings, username, provider, subject)
 
 
 @providers.command("unlink", epilog=EXITS)
 @with_settings(*NEAR)
 def unlink(settings: Settings, provider: ProviderId, subject: Subject) -> None:
     """Take an identity away, and end what its person is signed in to."""
-    issuer = _issuer(settings, provider)
+    from exchange import federation
 
-    async def story(desk: practitioners.Desk) -> None:
-        identities = Identities(desk.mongo)
-        found = await identities.of(issuer, subject)
-        if found is None or not await identities.unlink(issuer, subject):
-            raise Trouble(Exit.REFUSED, "There is no such link; see `throughline providers links`.")
-        person = await desk.people.get(found.person)
-        if person is not None:
-            words = f"No longer linked to an account at the provider {provider}."
-            await desk.tell(FACTOR, words, person)
-        await desk.sessions.end_all(found.person)
-
-    practitioners.with_desk(settings, story)
-    practitioners.say("The link is gone.")
+    federation.unlink(settings, provider, subject)
 
 
 @providers.command("links", epilog=EXITS)
 @with_settings(*NEAR)
 def links(settings: Settings, username: Username) -> None:
     """List the identities of somebody, as JSON."""
+    from exchange import federation
 
-    async def story(desk: practitioners.Desk) -> list[Link]:
-        person = await practitioners.known(desk, username)
-        return await Identities(desk.mongo).of_person(person.id)
-
-    found = practitioners.with_desk(settings, story)
-    said = [
-        {"provider": one.provider, "issuer": one.issuer, "subject": one.subject, "by": one.by,
-         "since": one.at.strftime("%Y-%m-%dT%H:%M:%SZ")}
-        for one in found
-    ]  # fmt: skip
-    print(json.dumps(said, indent=1, ensure_ascii=False))
-
-
-def _loaded(settings: Settings) -> dict[str, tuple[Provider, Proof]]:
-    try:
-        return rows.load(settings.sign_in_providers, load(settings.affinity))
-    except PackError as fault:
-        raise Trouble(Exit.USAGE, f"--affinity: {fault}") from fault
-    except ProvidersInvalid as fault:
-        raise Trouble(Exit.USAGE, f"--sign-in-providers {fault}") from fault
-
-
-def _issuer(settings: Settings, provider: str) -> str:
-    found = _loaded(settings)
-    if provider not in found:
-        known = ", ".join(found) or "none"
-        raise Trouble(Exit.USAGE, f"There is no provider {provider}. There are: {known}.")
-    return plain_issuer(found[provider][0].issuer)
+    federation.links(settings, username)
