@@ -12,6 +12,7 @@ COPY pix pix
 COPY registry registry
 COPY repository repository
 COPY auth auth
+COPY conformance conformance
 COPY audit audit
 COPY exchange exchange
 RUN /opt/throughline/bin/pip install --no-cache-dir --no-deps --no-build-isolation .

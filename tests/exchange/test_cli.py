@@ -139,7 +139,7 @@ def test_every_setting_is_a_flag_of_serve_and_its_variable_is_told(
         (("demo", "--people", "0"), "1"),
         (("seed", "--people", "3"), "--client"),
         (("token", "--client", "x", "--key", "absent.jwk", "--scope", "x"), "cannot be read"),
-        (("clients", "add", "x"), "--jwks"),
+        (("clients", "add", "x"), "--scope"),
         (("clients", "keygen"), "OUT"),
     ],
 )
