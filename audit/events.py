@@ -41,6 +41,7 @@ from pymongo.errors import (
 from audit import chain as chains
 from audit.facets import index
 from chassis import telemetry
+from chassis.background import ended
 from chassis.call import dumps, instant
 from chassis.mongo import Doc, Mongo, Table
 from standards import balp
@@ -110,8 +111,7 @@ class Events:
         try:
             yield self
         finally:
-            anchoring.cancel()
-            await asyncio.gather(anchoring, return_exceptions=True)
+            await ended([anchoring])
             with suppress(PyMongoError, Refused):  # a chain that is not closed says so by itself
                 await self._finish()
 

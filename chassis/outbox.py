@@ -25,6 +25,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
 from chassis import telemetry
+from chassis.background import ended
 from chassis.call import dumps
 from chassis.mongo import Doc, Mongo, Table
 from standards.outcome import Refused
@@ -134,9 +135,7 @@ class Forwarder:
     ) -> None:
         if isinstance(self._writer, Telling):
             self._writer.listeners.remove(self._heard)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(self._tasks)
         with suppress(PyMongoError):  # rows left behind are forwarded at the next start
             await self.clear()
 

@@ -18,6 +18,7 @@ from joserfc.jwk import RSAKey
 from pymongo.errors import PyMongoError
 
 from chassis import telemetry
+from chassis.background import ended
 from chassis.far import TokenSource
 from standards.outcome import BUSY, Issue, Refused
 
@@ -104,8 +105,7 @@ class Revoked:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await ended([task])
 
     async def _follow(self) -> None:
         while True:

@@ -37,6 +37,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from chassis import body as bodies
 from chassis import outbox, telemetry
+from chassis.background import ended
 from chassis.call import dumps, instant
 from chassis.mongo import Doc, Table
 from pix.endpoints import Received, Sender, Unsent
@@ -174,9 +175,7 @@ class Deliveries:
         self._stopping.set()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self.pace.parting)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(self._tasks)
 
     async def _until_stopped(
         self, work: str, step: Callable[[], Awaitable[bool]], idle: float

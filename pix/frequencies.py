@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from chassis import telemetry
+from chassis.background import ended
 from chassis.mongo import Table
 from pix.model import Frequencies, Model
 
@@ -120,8 +121,7 @@ class Counting:
 
     async def __aexit__(self, *_: object) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await ended([self._task])
 
     async def _run(self) -> None:
         while True:

@@ -23,6 +23,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
 from chassis import outbox, telemetry
+from chassis.background import ended
 from chassis.body import parse_json
 from chassis.call import Account, Caller, dumps, fresh_id, instant
 from chassis.mongo import Doc
@@ -71,8 +72,7 @@ class Subjects:
         trace: TracebackType | None,
     ) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await ended([self._task])
 
     async def _for_ever(self) -> None:
         while True:

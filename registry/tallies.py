@@ -33,6 +33,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
 from chassis import telemetry
+from chassis.background import ended
 from chassis.call import fresh_id
 from chassis.filters import all_of
 from chassis.mongo import Doc, Filter, Mongo, Table
@@ -69,8 +70,7 @@ class Tallies:
         trace: TracebackType | None,
     ) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await ended([self._task])
 
     async def _for_ever(self) -> None:
         while True:

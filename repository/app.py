@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from affinity.pack import Pack
+from chassis.background import ended
 from chassis.call import Route, Service
 from chassis.mongo import Mongo
 from chassis.outbox import Forwarder, Writer
@@ -86,7 +87,5 @@ async def open_service(
         try:
             yield Service("repository", routes, intake, mongo.ping)
         finally:
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await ended(background)
             await locator.close()

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from chassis import telemetry
+from chassis.background import ended
 from chassis.settings import Settings
 from pix.hl7v2.admission import Peer
 from pix.hl7v2.framing import Framing, NotFramed, TooLong, framed
@@ -130,8 +131,7 @@ class Listener:
     async def close(self) -> None:
         """No new lines, no new messages; what is in work is answered."""
         if self._waiting is not None:
-            self._waiting.cancel()
-            await asyncio.gather(self._waiting, return_exceptions=True)
+            await ended([self._waiting])
         if self._server is not None:
             self._server.close()
         idle = [task for task, working in self._lines.items() if not working]
@@ -140,9 +140,7 @@ class Listener:
         left = set(self._lines)
         if left:
             _, late = await asyncio.wait(left, timeout=self.line.grace)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
+            await ended(late)
 
     async def _take(self) -> bool:
         try:

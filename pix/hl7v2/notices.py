@@ -22,6 +22,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from affinity.partners import Consumer
 from chassis import telemetry
+from chassis.background import ended
 from chassis.call import Account, Caller
 from chassis.settings import Settings
 from pix.cards import Card
@@ -88,8 +89,7 @@ class Notices:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await ended([task])
             try:
                 await self.queue.release(self._holder, moment())
             except PyMongoError as fault:

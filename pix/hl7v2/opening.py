@@ -11,6 +11,7 @@ from pymongo.errors import PyMongoError
 
 from affinity.partners import Partners, load
 from chassis import telemetry
+from chassis.background import ended
 from chassis.settings import Settings
 from pix.crossreference import CrossReference
 from pix.hl7v2.door import Door
@@ -116,5 +117,4 @@ async def repeating(
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await ended([task])
