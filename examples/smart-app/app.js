@@ -7,7 +7,9 @@ async function list(client) {
   rows.replaceChildren();
   for (const { resource } of found.entry || []) {
     const row = rows.insertRow();
-    for (const text of [resource.date || "", resource.type?.coding?.[0]?.display || "", resource.status]) {
+    const { text: words, coding: [code = {}] = [] } = resource.type || {};
+    const kind = words || code.display || code.code || "";
+    for (const text of [(resource.date || "").slice(0, 10), kind, resource.status]) {
       row.insertCell().textContent = text;
     }
   }
