@@ -34,7 +34,7 @@ def _row(code: str, name: str, method: str, path: str, action: Literal["C", "R",
     return Transaction(
         code=code, name=name, service="auth", interaction="internal", resource="",
         routes=((method, path),), scope=Needs("", "", (SCOPE,)), audit=_audited(action),
-        see="RFC 7591 §2, §3.2; issue 5, build 4", body="json" if method in ("POST", "PUT") else "none",
+        see="RFC 7591 §2, §3.2", body="json" if method in ("POST", "PUT") else "none",
         surface="internal", words=words,
     )  # fmt: skip
 

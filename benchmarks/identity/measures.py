@@ -241,7 +241,7 @@ def _two(sizes: Iterable[int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Every measure of issue 3 for one way of linking. Shares are between 0 and 1."""
+    """Every measure of the accuracy table for one way of linking. Shares are between 0 and 1."""
 
     method: str
     records: int

@@ -13,7 +13,7 @@ from benchmarks.identity.measures import Pairs, Report
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One row of issue 3: what is measured, below what nobody ships, what is to be reached, and what the
+    """One row of the accuracy table: what is measured, below what nobody ships, what is to be reached, and what the
     published method reached. `least`: the figure must be at least the target, else at most."""
 
     words: str
