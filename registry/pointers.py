@@ -301,7 +301,7 @@ class Pointers:
     async def _records(self, call: Call, clauses: Sequence[Clause]) -> list[str]:
         """The records of the people that all of these clauses name."""
         each = [[_question(call.base, v) for v in clause.values] for clause in clauses]
-        people = await self.people.who([q for questions in each for q in questions])
+        people = await self.people.who([q for questions in each for q in questions], call.caller)
         found: set[str] | None = None
         for questions in each:
             records: set[str] = set()

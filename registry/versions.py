@@ -133,7 +133,7 @@ class Versions:
         if not asked:
             words = "Name the patient: patient=Patient/id or patient.identifier=system|value."
             raise Refused(Issue(REQUIRED_PARAMETER, words, "patient"))
-        known = await self.people.who(asked)
+        known = await self.people.who(asked, call.caller)
         found: set[str] | None = None
         for question in asked:
             who = known.get(question)

@@ -197,6 +197,12 @@ async def test_a_number_hidden_from_the_caller_finds_nothing(
             answer = await practice.get("/DocumentReference", params=query)
             assert answer.status_code == 200
             assert answer.json()["total"] == 0, query
+            whose = {k: v for k, v in query.items() if k != "status"}
+            before = await practice.get("/DocumentReference/_history", params=whose)
+            assert before.status_code == 200
+            assert before.json()["total"] == 0, query
+            known = await source.get("/DocumentReference/_history", params=whose)
+            assert known.json()["total"] == 1, query
         assert await found(practice, number) == 1
     scope += " system/Patient.rs"
     here = {"patient.identifier": f"{NHS}|{number}", "status": "current"}
