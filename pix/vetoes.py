@@ -109,10 +109,6 @@ def _twins(a: Traits, b: Traits, found: Sequence[Look], today: date) -> bool:
     if a.order.isdigit() and b.order.isdigit() and a.order != b.order:
         return True
     name = found[0]
-    home = any(
-        found[p].level == 0 or (p == PLACE["address"] and 0 <= found[p].level <= PLACES["postcode"])
-        for p in HOUSEHOLD
-    )
     if name.level not in _DIFFERS:
         unlike = level_of(found, "sex") == 1 and name.level not in SAME_GIVEN
         # Of grown-ups such a likeness is a slip; children may have a twin of like name: the sounds
@@ -124,15 +120,25 @@ def _twins(a: Traits, b: Traits, found: Sequence[Look], today: date) -> bool:
         return unlike or (alike and _under_age(b.born[0], today))
     if _english_beside(a, b, found) and not _under_age(b.born[0], today):
         return False
-    return _both_given(name) and (name.level in _SURNAME_ONLY or home)
+    return _both_given(name) and (name.level in _SURNAME_ONLY or _one_home(found))
+
+
+def _one_home(found: Sequence[Look]) -> bool:
+    """Whether they are reached at one place: dwelling or postcode, telephone or e-mail."""
+    return any(
+        found[p].level == 0 or (p == PLACE["address"] and 0 <= found[p].level <= PLACES["postcode"])
+        for p in HOUSEHOLD
+    )
 
 
 def _alike(a: Traits, b: Traits, found: Sequence[Look], today: date) -> bool:
-    """A child with the birth date, whose given name is the other's spelt otherwise, a mere initial, or
-    one that brothers share while the other has a second: as well a twin, until a number tells."""
+    """A child of the birth date and home, whose given name is the other's spelt otherwise, a mere initial,
+    or one that brothers share while the other has a second: as well a twin, until a number tells."""
     if level_of(found, "born") not in EXACT or not _under_age(b.born[0], today):
         return False
     if personal_agrees(found) or level_of(found, "middle") == MIDDLE["same"]:
+        return False
+    if not _one_home(found):
         return False
     name = found[0]
     if name.level == NAME["initial"]:
