@@ -463,7 +463,9 @@ def _adjustment(place: int, look: Look, model: Model, frequencies: Frequencies) 
     if level.counted:
         people = max(frequencies.people, model.people)
         typical = model.typical[level.counted]
-        sharing = frequencies.shared.get(_shared_key(level.counted, look), typical)
+        # Where a model says that nobody shares such a value, the neighbours do not count.
+        key = _shared_key(level.counted, look)
+        sharing = frequencies.shared.get(key, typical) if typical >= 1 else typical
         return log2(people / max(sharing, typical))
     if place:
         return 0.0

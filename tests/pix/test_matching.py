@@ -303,6 +303,9 @@ def test_a_child_of_a_name_spelt_otherwise_is_asked_about_until_a_number_tells(
     assert "twin of like name" in found.reason
     same = somebody(other, "BARLOW", "2017-11-13", nhs="9990000018")
     assert decided(same, known).kind == "join"
+    # Twins have one home; where none is shared the names are weighed as anybody's.
+    far = somebody(other, "BARLOW", "2017-11-13", address=ELSEWHERE)
+    assert decided(far, known).kind == "join"
 
 
 def test_who_has_both_spellings_by_a_number_makes_one_child_of_the_two():
