@@ -23,7 +23,7 @@ from pix.matching import (
     holds,
     valid,
 )
-from pix.model import load
+from pix.model import Frequencies, Model, load
 from pix.traits import Address, Name, Number, Traits
 
 TODAY = date(2026, 11, 25)
@@ -324,9 +324,7 @@ def test_who_has_both_spellings_by_a_number_makes_one_child_of_the_two():
         ("WALYD", "WALID", "KARIM"),  # twins have no second name in common
     ],
 )
-def test_a_childs_slips_and_nicknames_and_second_name_still_join(
-    one: str, other: str, middle: str
-):
+def test_a_childs_slips_and_nicknames_and_second_name_still_join(one: str, other: str, middle: str):
     names = (middle,) if middle else ()
     left, right = (somebody(n, "BARLOW", "2017-11-13", middle=names) for n in (one, other))
     assert decided(left, person("A", right)).kind == "join"
@@ -620,3 +618,16 @@ def test_a_vetoed_pair_never_joins(one, other):
 def test_an_explanation_always_adds_up(one, other):
     found = compare(one, other, MODEL, MODEL.frequencies, today=TODAY)
     assert abs(found.prior + sum(f.points for f in found.fields) - found.weight) < 1e-9
+
+
+def test_where_nobody_shares_a_dwelling_crowded_postcodes_take_nothing_from_it():
+    home = Address("", "M11CK", "10-MILL")
+    one, other = somebody(address=home), somebody(address=home, born="1990-01-02")
+    crowded = replace(MODEL.frequencies, shared={"p|M11CK": 500})
+    alone = replace(MODEL, typical={**MODEL.typical, "dwelling": 0.5})
+
+    def weight(model: Model, frequencies: Frequencies) -> float:
+        return compare(one, other, model, frequencies, today=TODAY).weight
+
+    assert weight(alone, crowded) == weight(alone, MODEL.frequencies)
+    assert weight(MODEL, crowded) < weight(MODEL, MODEL.frequencies)
