@@ -33,6 +33,7 @@ from pix.likening import (
 from pix.model import Frequencies, Model, Thresholds
 from pix.traits import Address, Name, Number, Traits, gathered
 from pix.vetoes import (
+    DOUBTS,
     EXACT,
     OF_NAMES,
     PLAIN,
@@ -204,7 +205,9 @@ def decide(
         r
         for r in free[1:]
         if not any(
-            _edge(by_person[r.person].traits, p.traits, model, frequencies, today, limit.join)
+            _edge(
+                by_person[r.person].traits, p.traits, model, frequencies, today, limit.join, DOUBTS
+            )
             for p in against
         )
     ]
@@ -460,7 +463,9 @@ def _adjustment(place: int, look: Look, model: Model, frequencies: Frequencies) 
     if level.counted:
         people = max(frequencies.people, model.people)
         typical = model.typical[level.counted]
-        sharing = frequencies.shared.get(_shared_key(level.counted, look), typical)
+        # Where a model says that nobody shares such a value, the neighbours do not count.
+        key = _shared_key(level.counted, look)
+        sharing = frequencies.shared.get(key, typical) if typical >= 1 else typical
         return log2(people / max(sharing, typical))
     if place:
         return 0.0
@@ -636,9 +641,16 @@ def _united(groups: list[list[int]], one: int, other: int) -> list[list[int]]:
 
 
 def _edge(
-    a: Traits, b: Traits, model: Model, frequencies: Frequencies, today: date, least: float
+    a: Traits,
+    b: Traits,
+    model: Model,
+    frequencies: Frequencies,
+    today: date,
+    least: float,
+    but: frozenset[str] = frozenset(),
 ) -> bool:
+    """Whether two hold together by at least so much, and no veto stands between them `but` these."""
     seen = looks(a, b)
     if weigh(seen, model, frequencies) < least:
         return False
-    return not vetoes(a, b, seen, today, model)
+    return all(v.id in but for v in vetoes(a, b, seen, today, model))

@@ -26,8 +26,8 @@ LATEST = "2026-11"
 # The vetoes that a model may name; one that names none has all. A set of people without households
 # or children may do without some, never without the seal and the NHS number.
 VETOES = (
-    "sealed", "nhs", "number", "twin", "generations", "siblings", "child", "surname", "unnamed",
-    "number_alone",
+    "sealed", "nhs", "number", "twin", "alike", "generations", "siblings", "child", "surname",
+    "unnamed", "number_alone",
 )  # fmt: skip
 NEEDED = ("sealed", "nhs")
 

@@ -72,6 +72,8 @@ PARTICLES = _listed("particle")
 GENERIC = _listed("generic")
 # Words among given names that are nobody's own: son of, daughter of, and the Vietnamese THI and VAN.
 MARKERS = _listed("marker")
+# First names that many sons of one family bear before the name that each is called by.
+HONOURED = _listed("honoured")
 GROUPS = _groups()
 _NONE: frozenset[str] = frozenset()
 
@@ -212,9 +214,38 @@ def likeness(left: str, right: str) -> Likeness:
         return Likeness.SAME
     if left > right:
         return likeness(right, left)
-    if not GROUPS.get(left, _NONE).isdisjoint(GROUPS.get(right, _NONE)):
+    if one_name(left, right):
         return Likeness.NEAR
     return _spelling(left, right)
+
+
+@lru_cache(_CACHE)
+def one_name(left: str, right: str) -> bool:
+    """Whether two given names are one, or forms of one that the lists know (TOM, MUHAMMAD)."""
+    groups = GROUPS.get(left, _NONE)
+    return left == right or not groups.isdisjoint(GROUPS.get(right, _NONE))
+
+
+def honoured(given: str) -> bool:
+    """Whether a first name, however it is spelt, is one that brothers share (MOHAMMED, SHAH)."""
+    return any(one_name(given, name) for name in HONOURED)
+
+
+_VOWELS = re.compile("[AEIOUY]+")
+# What nobody is called, but a key that was held too long: KKEVIN, EMMMA, SHAANNON.
+_STUTTER = re.compile(r"^(.)\1|(.)\2\2|AA|UU")
+
+
+@lru_cache(_CACHE)
+def spelt_otherwise(left: str, right: str) -> bool:
+    """Whether two given names sound alike, syllable by syllable, and are not one: ELLIS and ELIS, WALID
+    and WALYD. Parents give twins such names; a key that was missed or held leaves another trace."""
+    return (
+        not one_name(left, right)
+        and sound(left) == sound(right)
+        and len(_VOWELS.findall(left)) == len(_VOWELS.findall(right))
+        and not (_STUTTER.search(left) or _STUTTER.search(right))
+    )
 
 
 @lru_cache(_CACHE)

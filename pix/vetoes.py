@@ -22,7 +22,7 @@ from pix.likening import (
     personal_agrees,
 )
 from pix.model import Model
-from pix.names import one_syllable, syllabic
+from pix.names import honoured, one_syllable, spelt_otherwise, syllabic
 from pix.traits import Name, Number, Traits
 
 
@@ -53,6 +53,7 @@ _FIRST_NAME = tuple(
     NAME[i]
     for i in ("both", "given_near", "family_near", "family_part", "given_cross", "both_near")
 )
+_NEARLY = tuple(NAME[i] for i in ("given_near", "both_near", "given_cross", "family_moved"))
 _GIVEN_ONLY = (NAME["given_only"], NAME["given_only_near"])
 
 
@@ -108,10 +109,6 @@ def _twins(a: Traits, b: Traits, found: Sequence[Look], today: date) -> bool:
     if a.order.isdigit() and b.order.isdigit() and a.order != b.order:
         return True
     name = found[0]
-    home = any(
-        found[p].level == 0 or (p == PLACE["address"] and 0 <= found[p].level <= PLACES["postcode"])
-        for p in HOUSEHOLD
-    )
     if name.level not in _DIFFERS:
         unlike = level_of(found, "sex") == 1 and name.level not in SAME_GIVEN
         # Of grown-ups such a likeness is a slip; children may have a twin of like name: the sounds
@@ -123,7 +120,51 @@ def _twins(a: Traits, b: Traits, found: Sequence[Look], today: date) -> bool:
         return unlike or (alike and _under_age(b.born[0], today))
     if _english_beside(a, b, found) and not _under_age(b.born[0], today):
         return False
-    return _both_given(name) and (name.level in _SURNAME_ONLY or home)
+    return _both_given(name) and (name.level in _SURNAME_ONLY or _one_home(found))
+
+
+def _one_home(found: Sequence[Look]) -> bool:
+    """Whether they are reached at one place: dwelling or postcode, telephone or e-mail."""
+    return any(
+        found[p].level == 0 or (p == PLACE["address"] and 0 <= found[p].level <= PLACES["postcode"])
+        for p in HOUSEHOLD
+    )
+
+
+def _alike(a: Traits, b: Traits, found: Sequence[Look], today: date) -> bool:
+    """A child of the birth date and home, whose given name is the other's spelt otherwise, a mere initial,
+    or one that brothers share while the other has a second: as well a twin, until a number tells."""
+    if level_of(found, "born") not in EXACT or not _under_age(b.born[0], today):
+        return False
+    if personal_agrees(found) or level_of(found, "middle") == MIDDLE["same"]:
+        return False
+    if not _one_home(found):
+        return False
+    name = found[0]
+    if name.level == NAME["initial"]:
+        return True
+    if name.level == NAME["both"]:
+        return _bare(a, b) or _bare(b, a)
+    if name.level == NAME["swapped"]:
+        return _otherwise(name.given) or _otherwise(name.family)
+    return name.level in _NEARLY and _otherwise(name.given) and not _joined(name)
+
+
+def _otherwise(pair: tuple[str, str] | None) -> bool:
+    return pair is not None and spelt_otherwise(*pair)
+
+
+def _joined(look: Look) -> bool:
+    """Whether one writes in one word what the other writes in two: XIAO LING and XIAOLING."""
+    names = [n for n in (look.left, look.right) if isinstance(n, Name)]
+    together = {n.given + n.middle[0] for n in names if n.middle}
+    return any(n.given in together for n in names)
+
+
+def _bare(a: Traits, b: Traits) -> bool:
+    """Whether `a` is never more than MOHAMMED or the like, and `b` always has a name after it."""
+    short, long = ([n for n in t.names if n.given] for t in (a, b))
+    return all(honoured(n.given) and not n.middle for n in short) and all(n.middle for n in long)
 
 
 def _english_beside(a: Traits, b: Traits, found: Sequence[Look]) -> bool:
@@ -200,6 +241,8 @@ RULES = (
           _number_differs),
     _Rule(Veto("twin", "Born on one day, with one surname or address, but other given names: perhaps twins",
                "matching digest §4.5; domain digest §1.5"), _twins),
+    _Rule(Veto("alike", "A child of a name spelt otherwise or not in full: a slip, or a twin of like name",
+               "matching digest §4.5; domain digest §1.5"), _alike),
     _Rule(Veto("generations", "Born more than two years apart: perhaps parent and child",
                "matching digest §4.5"), _generations),
     _Rule(Veto("siblings", "The birth dates differ in more than a slip: perhaps brothers or sisters",
@@ -213,9 +256,11 @@ RULES = (
     _Rule(Veto("number_alone", "A number agrees, but neither name nor birth date does",
                "matching digest §4.5, §6.4"), _number_alone),
 )  # fmt: skip
-# Vetoes that leave nothing to ask, and those that a record with both names explains.
+# Vetoes that leave nothing to ask, those that say no more than that it may be somebody else, and those
+# that a record with both names explains.
 PLAIN = frozenset({"sealed", "twin", "generations", "siblings", "surname"})
-OF_NAMES = frozenset({"twin", "child", "surname", "unnamed"})
+DOUBTS = frozenset({"alike"})
+OF_NAMES = frozenset({"twin", "alike", "child", "surname", "unnamed"})
 
 
 def vetoes(

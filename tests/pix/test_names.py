@@ -12,10 +12,12 @@ from pix.names import (
     Likeness,
     folded,
     forenames,
+    honoured,
     likeness,
     masculine,
     one_syllable,
     parts,
+    spelt_otherwise,
     surname_likeness,
     surnames,
     syllabic,
@@ -182,3 +184,27 @@ def test_only_a_surname_of_one_such_syllable_goes_with_it():
         "Ng",
         "Law",
     ]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "otherwise"),
+    [
+        ("ISABELLA", "ISABELA", True),
+        ("LAYLA", "LAILA", True),
+        ("ZANANDER", "ZANANDAR", True),
+        ("MOHAMMED", "MUHAMMAD", False),  # one name of the lists
+        ("SHAANNON", "SHANNON", False),  # a key held
+        ("PNELOPE", "PENELOPE", False),  # a key missed
+        ("ASGBIR", "ASHBIR", False),  # the key beside
+        ("ELLIS", "ELLIS", False),
+    ],
+)
+def test_a_name_spelt_otherwise_is_told_from_a_slip_of_the_keys(
+    left: str, right: str, otherwise: bool
+):
+    assert spelt_otherwise(left, right) == spelt_otherwise(right, left) == otherwise
+
+
+def test_mohammed_is_what_brothers_share_however_it_is_spelt():
+    assert all(honoured(name) for name in ("MOHAMMED", "MUHAMMAD", "SHAH"))
+    assert not any(honoured(name) for name in ("OLIVER", "RUBY"))
