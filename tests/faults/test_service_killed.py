@@ -20,8 +20,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from audit.events import Events
+from chassis.audit import AuditWriter
 from chassis.mongo import Mongo
 from chassis.settings import Settings
+from registry.assembled import Assembly
 from registry.documents import Documents
 from registry.near import Neighbour
 from repository.sweep import sweep
@@ -118,7 +121,9 @@ async def test_the_same_submission_succeeds_and_no_orphan_survives_the_sweep(
                 assert await documents.count({}) == 60
                 assert await deposits.count({}) == 60 + left
 
-                registry = Neighbour(await Documents.opened(mongo))
+                store = await Documents.opened(mongo)
+                writer = AuditWriter(Events(mongo, running.origin))  # a sweep assembles nothing
+                registry = Neighbour(store, Assembly(store, writer, settings.fhir_base))
                 vault = await Vault.opened(mongo, RING)
                 for _ in range(2):  # what one sweep releases goes with the next
                     await sweep(vault, registry, datetime.now(UTC), grace=timedelta(seconds=-5))
