@@ -1,10 +1,16 @@
-"""Ending work that goes on beside the requests."""
+"""Work that goes on beside the requests: doing it again and again, and ending it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
 from typing import Any
+
+from pymongo.errors import PyMongoError
+
+from chassis import telemetry
+from standards.outcome import Refused
 
 _AGAIN = 1.0
 
@@ -24,3 +30,33 @@ async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
     for task in tasks:
         if not task.cancelled():
             task.exception()
+
+
+@asynccontextmanager
+async def repeating(
+    name: str,
+    work: Callable[[], Awaitable[object]],
+    pause: float,
+    *,
+    besides: tuple[type[Exception], ...] = (),
+) -> AsyncIterator[None]:
+    """Do this work again and again, `pause` seconds apart, for as long as the block runs.
+
+    What MongoDB or a neighbour refuses is logged under `name`, and the next turn tries again; so are the
+    exceptions `besides`.
+    """
+    expected: tuple[type[Exception], ...] = (PyMongoError, Refused, *besides)
+
+    async def for_ever() -> None:
+        while True:
+            try:
+                await work()
+            except expected as fault:
+                telemetry.log(telemetry.BACKGROUND, work=name, fault=type(fault).__name__)
+            await asyncio.sleep(pause)
+
+    task = asyncio.create_task(for_ever(), name=name)
+    try:
+        yield
+    finally:
+        await ended([task])

@@ -63,7 +63,7 @@ async def open_service(
     single = Single(provide, store, pack)
     versions = Versions(store, people, read)
     subjects = Subjects(store, people, audit, settings.fhir_base)
-    async with Forwarder(mongo, DATABASE, audit), subjects, store.tallies:
+    async with Forwarder(mongo, DATABASE, audit), subjects.following(), store.tallies.begun():
         yield Service(
             "registry",
             (

@@ -13,17 +13,15 @@ them all and one AuditEvent. Source patient information stays what the source sa
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import PyMongoError
 
-from chassis import outbox, telemetry
-from chassis.background import ended
+from chassis import outbox
+from chassis.background import repeating
 from chassis.body import parse_json
 from chassis.call import Account, Caller, dumps, fresh_id, instant
 from chassis.mongo import Doc
@@ -32,7 +30,6 @@ from registry.documents import DATABASE, Documents, MovedError
 from registry.neighbours import People, Who
 from registry.submission import Change
 from standards import balp
-from standards.outcome import Refused
 
 # Events are in the order of their writing, not of their commit: each look begins a little (ms) before
 # the last event seen, and every so often as far before it as a transaction can last.
@@ -48,7 +45,7 @@ _PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-typ
 
 
 class Subjects:
-    """The follower of one process: `async with Subjects(…): ...`. One process at a time works."""
+    """The follower of one process: `async with Subjects(…).following(): …`. One process at a time works."""
 
     def __init__(self, store: Documents, people: People, audit: outbox.Writer, base: str) -> None:
         self.store, self.people, self.audit, self.base = store, people, audit, base
@@ -56,31 +53,15 @@ class Subjects:
         self.me = fresh_id()
         self._handled: dict[str, None] = {}
         self._turns = 0
-        self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Self:
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        """Follow for as long as the block runs."""
         if await self.marks.one({"_id": "people"}, {"_id": 1}) is None:
             first = {"_id": "people", "seen": "0" * 12, "until": datetime.now(UTC), "by": ""}
             await self.marks.update({"_id": "people"}, {"$setOnInsert": first}, upsert=True)
-        self._task = asyncio.create_task(self._for_ever(), name="documents follow their subjects")
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        fault: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._task is not None:
-            await ended([self._task])
-
-    async def _for_ever(self) -> None:
-        while True:
-            try:
-                await self.turn()
-            except (PyMongoError, Refused, MovedError) as fault:
-                telemetry.log(telemetry.BACKGROUND, work="subjects", fault=type(fault).__name__)
-            await asyncio.sleep(EVERY)
+        async with repeating("subjects", self.turn, EVERY, besides=(MovedError,)):
+            yield
 
     async def turn(self) -> int:
         """Look at what happened to people since the last time; how many resources were rewritten."""

@@ -26,20 +26,17 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import PyMongoError
 
-from chassis import telemetry
-from chassis.background import ended
+from chassis.background import repeating
 from chassis.call import fresh_id
 from chassis.filters import all_of
 from chassis.mongo import Doc, Filter, Mongo, Table
 from registry import tally
 from registry.tally import NotTalliedError
-from standards.outcome import Refused
 
 LEASE = 30.0  # seconds for which what is known of tallies is good for a write
 SETTLE = 180.0  # LEASE, the minute that a transaction may last, and as much again
@@ -49,7 +46,7 @@ _MOST_KINDS = 400  # of one subject; who has more is counted
 
 
 class Tallies:
-    """The tallies of a registry. `async with` it to have them begun; without, they are kept up."""
+    """The tallies of a registry. `async with tallies.begun()` has them begun; without, they are kept up."""
 
     def __init__(self, mongo: Mongo, table: Table) -> None:
         self.mongo, self.table = mongo, table
@@ -57,28 +54,10 @@ class Tallies:
         self._learnt = -LEASE
         self._learning = asyncio.Lock()
         self._wanted: set[str] = set()
-        self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._for_ever(), name="tallies")
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        fault: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._task is not None:
-            await ended([self._task])
-
-    async def _for_ever(self) -> None:
-        while True:
-            try:
-                await self.turn()
-            except (PyMongoError, Refused) as fault:
-                telemetry.log(telemetry.BACKGROUND, work="tallies", fault=type(fault).__name__)
-            await asyncio.sleep(EVERY)
+    def begun(self) -> AbstractAsyncContextManager[None]:
+        """Begin those that are wanted for as long as the block runs."""
+        return repeating("tallies", self.turn, EVERY)
 
     # -- reading -----------------------------------------------------------------------------------
 

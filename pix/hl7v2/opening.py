@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
 
-from pymongo.errors import PyMongoError
-
 from affinity.partners import Partners, load
-from chassis import telemetry
-from chassis.background import ended
+from chassis.background import repeating
 from chassis.settings import Settings
 from pix.crossreference import CrossReference
 from pix.hl7v2.door import Door
@@ -28,7 +24,6 @@ from pix.people import People
 from pix.sight import Sights
 from pix.sources import Sources
 from standards import balp, hl7v2
-from standards.outcome import Refused
 
 _LOOK = 1.0  # seconds between two looks for parked messages that are to be tried again
 
@@ -97,24 +92,3 @@ async def opened(
 
         await stack.enter_async_context(repeating("hl7v2 retries", retries, _LOOK))
         yield door
-
-
-@asynccontextmanager
-async def repeating(
-    name: str, work: Callable[[], Awaitable[None]], pause: float
-) -> AsyncIterator[None]:
-    """Do this work again and again for as long as the block runs."""
-
-    async def for_ever() -> None:
-        while True:
-            try:
-                await work()
-            except (PyMongoError, Refused) as fault:
-                telemetry.log(telemetry.BACKGROUND, work=name, fault=type(fault).__name__)
-            await asyncio.sleep(pause)
-
-    task = asyncio.create_task(for_ever(), name=name)
-    try:
-        yield
-    finally:
-        await ended([task])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from chassis.background import ended
+from chassis.background import ended, repeating
+from standards.outcome import BUSY, Issue, Refused
 
 
 async def for_ever(swallowed: int = 0) -> None:
@@ -34,3 +35,22 @@ async def test_tasks_that_are_done_or_fail_are_no_trouble() -> None:
     await asyncio.wait_for(ended(tasks), 5)
     await asyncio.wait_for(ended([]), 5)
     assert all(task.done() for task in tasks)
+
+
+async def test_repeated_work_goes_on_after_what_may_go_wrong_and_ends_with_its_block() -> None:
+    turns = 0
+
+    async def work() -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 1:
+            raise Refused(Issue(BUSY, "try again"))
+        if turns == 2:
+            raise KeyError("expected here")
+
+    async with repeating("test", work, 0.01, besides=(KeyError,)):
+        while turns < 4:
+            await asyncio.sleep(0.01)
+    after = turns
+    await asyncio.sleep(0.05)
+    assert turns == after
