@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -25,6 +25,7 @@ from chassis import telemetry
 from chassis.body import parse_json
 from chassis.call import Caller
 from chassis.caller import challenge
+from chassis.spool import read_plain
 from governance.permit import Denied, Permit, decide
 from standards import smart
 from standards.outcome import Refused
@@ -56,7 +57,7 @@ async def _serve(request: Request, authority: Authority) -> Response:
         if isinstance(decision, Denied):
             told = challenge("insufficient_scope", decision.words, decision.scope)
             return answered(403, error("insufficient_scope", decision.words), told)
-        said = parse_json(await _body(request))
+        said = parse_json(await read_plain(request.receive, _LARGEST))
         return await _mint(said, caller, authority, _address(request))
     except Refused as refusal:
         status = refusal.status()
@@ -149,18 +150,6 @@ async def _person(user: object, authority: Authority) -> Person | None:
     people = authority.reception.people
     found = await people.get(user) or await people.by_username(user)
     return found if found is not None and found.active else None
-
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _LARGEST:
-                return b""
-    except ClientDisconnect:
-        return b""
-    return bytes(body)
 
 
 def _address(request: Request) -> str:

@@ -321,3 +321,11 @@ async def test_the_form_of_a_choice_needs_the_browsers_token(
         str(page.request.url), {"do": "choose", "patient": somebody["id"], "csrf": "x"}
     )
     assert answer.status_code == 403
+
+
+async def test_a_launch_that_is_too_large_is_told_so(
+    exchange: Exchange, host: str, app: App, browser: Browser
+) -> None:
+    answer = await mint(exchange, host, app, browser, reason="x" * 70_000)
+    assert answer.status_code == 413
+    assert "longer than 65536 bytes" in answer.json()["error_description"]
