@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -31,6 +31,7 @@ from chassis.body import parse_json
 from chassis.call import ANYONE, Caller, instant
 from chassis.caller import challenge, printable
 from chassis.mongo import unavailable
+from chassis.spool import read_plain
 from governance.permit import Denied, decide
 from standards import balp
 from standards.outcome import Refused
@@ -208,16 +209,13 @@ async def _read(request: Request) -> dict[str, Any]:
     if kind != "application/json":
         words = "Send application/json."
         raise Declined(415, "invalid_request", Fault("", words))
-    body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _LARGEST:
-                raise Declined(413, "invalid_request", Fault("", "The body is too large."))
-    except ClientDisconnect:
-        raise Declined(400, "invalid_request", Fault("", "The body ended early.")) from None
+        body = await read_plain(request.receive, _LARGEST)
+    except Refused as refusal:
+        fault = Fault("", refusal.issues[0].words)
+        raise Declined(refusal.status(), "invalid_request", fault) from None
     try:
-        return parse_json(bytes(body))
+        return parse_json(body)
     except Refused as refusal:
         words = refusal.issues[0].words
         raise Declined(400, "invalid_client_metadata", Fault("", words)) from None
