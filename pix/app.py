@@ -38,7 +38,7 @@ from pix.endpoints import Sender
 from pix.explain import Explain
 from pix.feed import Feed
 from pix.flights import Flights
-from pix.frequencies import Counting
+from pix.frequencies import counting
 from pix.hl7v2 import opening
 from pix.identifiers import Domains
 from pix.inspection import Inspection
@@ -124,7 +124,7 @@ async def open_service(
         words=words,
     )  # fmt: skip
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(Counting(people.counted))
+        await stack.enter_async_context(counting(people.counted))
         await stack.enter_async_context(Forwarder(mongo, DATABASE, audit))
         if settings.notify_allow and settings.notify_at_once:
             await stack.enter_async_context(
