@@ -19,9 +19,29 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
 from chassis import telemetry
+from chassis.call import Caller
 from standards.outcome import BUSY, Issue, Refused
 
 SCOPE = "throughline.internal"
+
+
+def told(viewer: Caller) -> dict[str, str]:
+    """What a neighbour needs to know of a caller to decide what it may be shown, as it is sent. PURE."""
+    return {
+        "client": viewer.client_id,
+        "organisation": viewer.organisation,
+        "role": viewer.role,
+        "purpose": viewer.purpose,
+    }
+
+
+def heard(said: object) -> Caller:
+    """The caller that `told` told of. Raises `ValueError` for what is none. PURE."""
+    names = ("client", "organisation", "role", "purpose")
+    if not isinstance(said, Mapping) or not all(isinstance(said.get(n), str) for n in names):
+        raise ValueError("no caller")
+    client, organisation, role, purpose = (said[name] for name in names)
+    return Caller(client_id=client, organisation=organisation, role=role, purpose=purpose)
 
 
 class TokenSource(Protocol):
