@@ -24,11 +24,11 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from affinity.pack import PackError, load
-from auth.clients import Client, ClientInvalid, ClientMoved, Clients, Kind, Seal, new_secret
+from auth.client import CODE, CREDENTIALS, REFRESH, Client, Kind, new_secret
+from auth.clients import ClientInvalid, ClientMoved, Clients, Seal
 from auth.registration import invitations, metadata, telling
 from auth.registration.agreed import Agreed
 from auth.registration.invitations import Invitations
-from auth.registration.rules import CODE, CREDENTIALS, REFRESH
 from chassis import outbox
 from chassis.call import Caller, instant
 from chassis.mongo import Mongo
