@@ -183,11 +183,15 @@ def test_what_every_worker_would_stumble_over_is_said_before_anything_starts(
 def test_serve_says_one_line_where_everything_is(serving: Serving) -> None:
     ready = serving.ready
     assert ready["ready"] is True
-    assert set(ready) == {"ready", "fhir", "auth", "viewer", "admin"}
+    assert set(ready) == {"ready", "fhir", "auth", "sign_in", "viewer", "admin"}
+    assert ready["viewer"] is None
     statement = httpx.get(f"{ready['fhir']}/metadata").json()
     assert statement["resourceType"] == "CapabilityStatement"
     smart = httpx.get(f"{ready['fhir']}/.well-known/smart-configuration").json()
     assert smart["token_endpoint"] == f"{ready['auth']}/token"
+    page = httpx.get(ready["sign_in"])
+    assert page.status_code == 200
+    assert "<form" in page.text
 
 
 def test_the_admin_port_tells_operators_how_it_is(serving: Serving) -> None:
