@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import orjson
@@ -73,6 +74,12 @@ def proof_of(file: Path, method: str, *, kid: str = "", alg: str = "") -> Proof:
     return Proof(key=key, kid=kid or str(key.kid or key.thumbprint()), alg=alg)
 
 
+def proof_of_jwk(jwk: Mapping[str, Any]) -> Proof:
+    """The proof that a private JWK is. Raises `JoseError`, `KeyError` or `ValueError` for what is none."""
+    key = _of_jwk(jwk)
+    return Proof(key=key, kid=str(jwk["kid"]), alg=_usual(key))
+
+
 def shown(
     method: str, client_id: str, proof: Proof, *, audience: str, now: float
 ) -> tuple[dict[str, str], dict[str, str]]:
@@ -89,13 +96,14 @@ def shown(
     return {}, {"client_id": client_id}
 
 
-def assertion(client_id: str, proof: Proof, *, audience: str, now: float) -> str:
-    """A signed assertion for this token endpoint, to be used once and at once (RFC 7523 §3)."""
+def assertion(client_id: str, proof: Proof, *, audience: str, now: float, life: int = _LIFE) -> str:
+    """A signed assertion for this token endpoint, to be used once and at once (RFC 7523 §3); `life` is
+    how many seconds it counts."""
     if proof.key is None:
         raise RuntimeError("private_key_jwt needs a key")
     claims = {
         "iss": client_id, "sub": client_id, "aud": audience,
-        "jti": secrets.token_urlsafe(24), "iat": int(now), "exp": int(now) + _LIFE,
+        "jti": secrets.token_urlsafe(24), "iat": int(now), "exp": int(now) + life,
     }  # fmt: skip
     header = {"alg": proof.alg, "kid": proof.kid, "typ": "JWT"}
     return jws.serialize_compact(header, orjson.dumps(claims), proof.key, algorithms=[proof.alg])
@@ -103,14 +111,17 @@ def assertion(client_id: str, proof: Proof, *, audience: str, now: float) -> str
 
 def _key(raw: bytes) -> RSAKey | ECKey:
     if raw.lstrip().startswith(b"{"):
-        jwk = json.loads(raw)
-        return RSAKey.import_key(jwk) if jwk.get("kty") == "RSA" else ECKey.import_key(jwk)
+        return _of_jwk(json.loads(raw))
     loaded = load_pem_private_key(raw, None)
     if isinstance(loaded, RSAPrivateKey):
         return RSAKey.import_key(raw)
     if isinstance(loaded, EllipticCurvePrivateKey):
         return ECKey.import_key(raw)
     raise ValueError("neither RSA nor EC")
+
+
+def _of_jwk(jwk: Mapping[str, Any]) -> RSAKey | ECKey:
+    return RSAKey.import_key(dict(jwk)) if jwk.get("kty") == "RSA" else ECKey.import_key(dict(jwk))
 
 
 def _usual(key: RSAKey | ECKey) -> str:

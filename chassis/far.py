@@ -9,20 +9,20 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-import uuid
 from collections.abc import AsyncIterable, Mapping
 from typing import Any, Protocol
 
 import httpx
 import orjson
-from joserfc import jwt
-from joserfc.jwk import ECKey, RSAKey
 
 from chassis import telemetry
 from chassis.call import Caller
+from chassis.client_authentication import assertion, proof_of_jwk
+from standards.iua import JWT_BEARER
 from standards.outcome import BUSY, Issue, Refused
 
 SCOPE = "throughline.internal"
+_LIFE = 240  # seconds of an assertion: the clocks of two containers may differ
 
 
 def told(viewer: Caller) -> dict[str, str]:
@@ -64,11 +64,7 @@ class ServiceToken:
         jwk: Mapping[str, Any],
     ) -> None:
         self._client, self._url, self._audience, self._id = client, token_url, audience, client_id
-        self._key = (
-            ECKey.import_key(dict(jwk)) if jwk.get("kty") == "EC" else RSAKey.import_key(dict(jwk))
-        )
-        self._alg = "ES384" if jwk.get("kty") == "EC" else "RS384"
-        self._kid = str(jwk["kid"])
+        self._proof = proof_of_jwk(jwk)
         self._token, self._until = "", 0.0
         self._one = asyncio.Lock()
 
@@ -76,27 +72,23 @@ class ServiceToken:
         """The current token, renewed when less than 30 seconds of it are left."""
         async with self._one:
             if time.time() > self._until - 30:
-                now = int(time.time())
-                claims = {
-                    "iss": self._id, "sub": self._id, "aud": self._audience,
-                    "exp": now + 240, "iat": now, "jti": str(uuid.uuid4()),
-                }  # fmt: skip
-                header = {"alg": self._alg, "kid": self._kid, "typ": "JWT"}
-                assertion = jwt.encode(header, claims, self._key, algorithms=[self._alg])
+                made = assertion(
+                    self._id, self._proof, audience=self._audience, now=time.time(), life=_LIFE
+                )
                 answer = await self._client.post(
                     self._url,
                     data={
                         "grant_type": "client_credentials",
                         "scope": SCOPE,
-                        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-                        "client_assertion": assertion,
+                        "client_assertion_type": JWT_BEARER,
+                        "client_assertion": made,
                     },
                 )
                 if answer.status_code != 200:
                     raise Refused(Issue(BUSY, "The auth service gave no service token."))
-                made = answer.json()
-                self._token = str(made["access_token"])
-                self._until = time.time() + float(made["expires_in"])
+                given = answer.json()
+                self._token = str(given["access_token"])
+                self._until = time.time() + float(given["expires_in"])
             return self._token
 
 
