@@ -135,7 +135,7 @@ def test_every_setting_is_a_flag_of_serve_and_its_variable_is_told(
         (("serve", "--workers", "0"), "at least 1"),
         (("serve", "--codes", "loose"), "lenient"),
         (("serve", "--public-url", "exchange.example"), "https://exchange.example"),
-        (("serve", "--mongodb", "mysql://x"), "mongodb://"),
+        (("serve", "--port", "0", "--mongodb", "mysql://x"), "mongodb://"),
         (("demo", "--people", "0"), "1"),
         (("seed", "--people", "3"), "--client"),
         (("token", "--client", "x", "--key", "absent.jwk", "--scope", "x"), "cannot be read"),
