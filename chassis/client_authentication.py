@@ -29,6 +29,7 @@ from standards.iua import JWT_BEARER
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 METHODS = ("private_key_jwt", "client_secret_basic", "client_secret_post")
 _CURVES: Mapping[str, str] = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
+_BITS = 2048  # SMART App Launch 2.2 takes no shorter RSA key
 _LIFE = 60  # seconds of an assertion, which is used at once
 
 
@@ -71,6 +72,12 @@ def proof_of(file: Path, method: str, *, kid: str = "", alg: str = "") -> Proof:
     fits = key.key_type == kind and (isinstance(key, RSAKey) or _usual(key) == alg)
     if not key.is_private or not fits:
         raise UnprovenError(f"{file.name} is no private {kind} key, which {alg} needs.")
+    if isinstance(key, RSAKey) and key.public_key.key_size < _BITS:
+        raise UnprovenError(f"{file.name} is shorter than {_BITS} bits.")
+    try:  # a key may say of itself what it is for
+        jws.serialize_compact({"alg": alg}, b"", key, algorithms=[alg])
+    except JoseError:
+        raise UnprovenError(f"{file.name} is a key that may not sign.") from None
     return Proof(key=key, kid=kid or str(key.kid or key.thumbprint()), alg=alg)
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey
 
 from chassis.client_authentication import UnprovenError, proof_of
@@ -119,6 +120,21 @@ def test_a_public_key_and_a_key_of_another_kind_prove_nothing(tmp_path: Path) ->
     for alg in ("RS384", "ES256"):
         with pytest.raises(UnprovenError, match=f"which {alg} needs"):
             proof_of(tmp_path / "our.jwk", "private_key_jwt", alg=alg)
+
+
+def test_a_key_that_cannot_sign_or_is_too_short_is_told_at_the_start(tmp_path: Path) -> None:
+    a_key(tmp_path)
+    ours = json.loads((tmp_path / "our.jwk").read_text())
+    (tmp_path / "enc.jwk").write_text(json.dumps({**ours, "use": "enc"}))
+    with pytest.raises(UnprovenError, match="may not sign"):
+        proof_of(tmp_path / "enc.jwk", "private_key_jwt")
+    pem = rsa.generate_private_key(65537, 1024).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    (tmp_path / "short.pem").write_bytes(pem)
+    told = pytest.raises(UnprovenError, match="shorter than 2048 bits")
+    with pytest.warns(SecurityWarning), told:
+        proof_of(tmp_path / "short.pem", "private_key_jwt")
 
 
 def test_a_key_may_be_pem_and_never_shows_itself(tmp_path: Path) -> None:
