@@ -41,7 +41,7 @@ from pymongo.errors import (
 from audit import chain as chains
 from audit.facets import index
 from chassis import telemetry
-from chassis.background import ended
+from chassis.background import repeating
 from chassis.call import dumps, instant
 from chassis.mongo import Doc, Mongo, Table
 from standards import balp
@@ -107,11 +107,10 @@ class Events:
         await self.table.ensure(*INDEXES)
         async with self._one:
             self._chain = await self._begin()
-        anchoring = asyncio.create_task(self._anchor_for_ever(anchor_every), name="audit anchors")
         try:
-            yield self
+            async with repeating("audit anchor", self.anchor, anchor_every, at_once=False):
+                yield self
         finally:
-            await ended([anchoring])
             with suppress(PyMongoError, Refused):  # a chain that is not closed says so by itself
                 await self._finish()
 
@@ -242,14 +241,6 @@ class Events:
                 )
                 heads.extend(_head(chain, row) for row in last)
         return heads
-
-    async def _anchor_for_ever(self, every: float) -> None:
-        while True:
-            await asyncio.sleep(every)
-            try:
-                await self.anchor()
-            except PyMongoError as fault:
-                telemetry.log(telemetry.BACKGROUND, work="audit anchor", fault=type(fault).__name__)
 
 
 def closing_id(chain: str) -> str:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from auth.authorize.grants import Grant
-from auth.clients import Client
+from auth.client import Client
 from chassis.call import Account, Caller, instant
 from standards import balp
 from standards.rows import AuditPattern, Transaction

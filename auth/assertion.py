@@ -23,7 +23,7 @@ from joserfc.util import urlsafe_b64decode
 from pymongo import IndexModel
 from pymongo.errors import DuplicateKeyError
 
-from auth.clients import Client
+from auth.client import Client
 from auth.public_keys import algorithm, public_key
 from chassis.mongo import Mongo
 

@@ -18,7 +18,8 @@ from auth.authorize.grants import Grants
 from auth.authorize.launches import Launches
 from auth.authorize.refresh import RefreshTokens
 from auth.authorize.waiting import Requests
-from auth.clients import Client, Clients, Kind, same_secret
+from auth.client import Client, Kind, same_secret
+from auth.clients import Clients
 from auth.jwks import ClientKeys
 from auth.keys import Keys
 from auth.neighbours import Audit, Patients

@@ -43,7 +43,7 @@ from auth.authorize.codes import Code, CodeReplayed
 from auth.authorize.grants import Grant, GrantEnded
 from auth.authorize.refresh import RefreshToken, TokenReused
 from auth.authorize.scope import negotiated
-from auth.clients import Client
+from auth.client import Client
 from governance.scopes import outside
 from standards import iua
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 from urllib.parse import parse_qsl
 
 from authlib.oauth2.rfc6749.errors import InvalidRequestError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+
+from chassis.spool import read_plain
+from standards.outcome import Refused
 
 FORM = "application/x-www-form-urlencoded"
 _LARGEST = 64 * 1024
@@ -32,15 +35,10 @@ async def read_body(request: Request) -> bytes:
         raise InvalidRequestError("The body must not be compressed.")
     if request.scope.get("query_string"):
         raise InvalidRequestError("Parameters belong into the body, not into the URL.")
-    body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _LARGEST:
-                raise InvalidRequestError("The body is too large.")
-    except ClientDisconnect:
-        raise InvalidRequestError("The body ended early.") from None
-    return bytes(body)
+        return await read_plain(request.receive, _LARGEST)
+    except Refused as refusal:
+        raise InvalidRequestError(refusal.issues[0].words) from None
 
 
 def parse_form(body: bytes) -> tuple[tuple[str, str], ...]:

@@ -21,7 +21,7 @@ from joserfc.jwk import ECKey, RSAKey
 
 from auth import assertion as assertions
 from auth.assertion import Assertion
-from auth.clients import Client
+from auth.client import Client
 from auth.public_keys import check_jwks, fetchable
 from chassis.destinations import Allowed
 

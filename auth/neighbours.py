@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from chassis.call import Caller
-from chassis.far import Far
+from chassis.far import Far, told
 from governance.permit import Permit
 
 
@@ -67,18 +67,13 @@ class FarPatients:
 
     async def find(self, asked: Sequence[tuple[str, str]], viewer: Caller) -> FarFound:
         """As `Patients.find`; `Refused(BUSY)` when it does not answer."""
-        said = {"asked": [list(pair) for pair in asked], "viewer": _told(viewer)}
+        said = {"asked": [list(pair) for pair in asked], "viewer": told(viewer)}
         answer = await self._far.post("/internal/pix/find", said)
         return FarFound([str(p).encode() for p in answer["patients"]], bool(answer["more"]))
 
     async def patients(self, ids: Collection[str], viewer: Caller, permit: Permit) -> list[bytes]:
         """As `Patients.patients`; `Refused(BUSY)` when it does not answer."""
-        narrow = [sorted(list(pair) for pair in group) for group in permit.narrow]
-        said = {
-            "ids": sorted(ids),
-            "permit": {"by": list(permit.by), "narrow": narrow, "version": permit.version},
-            "viewer": _told(viewer),
-        }
+        said = {"ids": sorted(ids), "permit": permit.told(), "viewer": told(viewer)}
         answer = await self._far.post("/internal/pix/patients", said)
         return [str(body).encode() for body in answer["patients"]]
 
@@ -93,12 +88,3 @@ class NoPatients:
     async def patients(self, ids: Collection[str], viewer: Caller, permit: Permit) -> list[bytes]:  # noqa: ARG002
         """None."""
         return []
-
-
-def _told(viewer: Caller) -> Mapping[str, str]:
-    return {
-        "client": viewer.client_id,
-        "organisation": viewer.organisation,
-        "role": viewer.role,
-        "purpose": viewer.purpose,
-    }

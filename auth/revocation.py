@@ -9,7 +9,7 @@ from authlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError
 from auth.accounts import Visit
 from auth.authority import Authority, authenticate
 from auth.authorize import refresh
-from auth.clients import Client
+from auth.client import Client
 from standards.outcome import Refused
 
 

@@ -22,7 +22,7 @@ from joserfc import jws
 from auth import binding, bridge
 from auth.accounts import Visit
 from auth.authority import Authority, authenticate
-from auth.clients import Client
+from auth.client import Client
 from auth.keys import SigningKey
 from governance.scopes import outside
 from standards import iua

@@ -27,7 +27,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from affinity.pack import NHS_NUMBER
-from auth.clients import Client, Clients
+from auth.client import Client
+from auth.clients import Clients
 from benchmarks import arrivals, load, prepare, processes
 from benchmarks.load import Measured, request
 from benchmarks.prepare import PACK, TYPES, Prepared

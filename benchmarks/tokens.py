@@ -28,7 +28,7 @@ from starlette.applications import Starlette
 
 from audit.app import open_service as open_audit
 from auth.app import open_service as open_auth
-from auth.clients import Client
+from auth.client import Client
 from chassis.audit import AuditWriter
 from chassis.mongo import Mongo
 from chassis.settings import Settings

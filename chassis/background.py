@@ -38,22 +38,29 @@ async def repeating(
     work: Callable[[], Awaitable[object]],
     pause: float,
     *,
+    at_once: bool = True,
+    again: float | None = None,
     besides: tuple[type[Exception], ...] = (),
 ) -> AsyncIterator[None]:
     """Do this work again and again, `pause` seconds apart, for as long as the block runs.
 
-    What MongoDB or a neighbour refuses is logged under `name`, and the next turn tries again; so are the
-    exceptions `besides`.
+    What MongoDB or a neighbour refuses is logged under `name`, and the next turn tries again, `again`
+    seconds later where that is given; so are the exceptions `besides`. Where the first turn need not be
+    `at_once`, a pause comes before it.
     """
     expected: tuple[type[Exception], ...] = (PyMongoError, Refused, *besides)
 
     async def for_ever() -> None:
+        if not at_once:
+            await asyncio.sleep(pause)
         while True:
+            wait = pause
             try:
                 await work()
             except expected as fault:
                 telemetry.log(telemetry.BACKGROUND, work=name, fault=type(fault).__name__)
-            await asyncio.sleep(pause)
+                wait = pause if again is None else again
+            await asyncio.sleep(wait)
 
     task = asyncio.create_task(for_ever(), name=name)
     try:

@@ -9,19 +9,39 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-import uuid
 from collections.abc import AsyncIterable, Mapping
 from typing import Any, Protocol
 
 import httpx
 import orjson
-from joserfc import jwt
-from joserfc.jwk import ECKey, RSAKey
 
 from chassis import telemetry
+from chassis.call import Caller
+from chassis.client_authentication import assertion, proof_of_jwk
+from standards.iua import JWT_BEARER
 from standards.outcome import BUSY, Issue, Refused
 
 SCOPE = "throughline.internal"
+_LIFE = 240  # seconds of an assertion: the clocks of two containers may differ
+
+
+def told(viewer: Caller) -> dict[str, str]:
+    """What a neighbour needs to know of a caller to decide what it may be shown, as it is sent. PURE."""
+    return {
+        "client": viewer.client_id,
+        "organisation": viewer.organisation,
+        "role": viewer.role,
+        "purpose": viewer.purpose,
+    }
+
+
+def heard(said: object) -> Caller:
+    """The caller that `told` told of. Raises `ValueError` for what is none. PURE."""
+    names = ("client", "organisation", "role", "purpose")
+    if not isinstance(said, Mapping) or not all(isinstance(said.get(n), str) for n in names):
+        raise ValueError("no caller")
+    client, organisation, role, purpose = (said[name] for name in names)
+    return Caller(client_id=client, organisation=organisation, role=role, purpose=purpose)
 
 
 class TokenSource(Protocol):
@@ -44,11 +64,7 @@ class ServiceToken:
         jwk: Mapping[str, Any],
     ) -> None:
         self._client, self._url, self._audience, self._id = client, token_url, audience, client_id
-        self._key = (
-            ECKey.import_key(dict(jwk)) if jwk.get("kty") == "EC" else RSAKey.import_key(dict(jwk))
-        )
-        self._alg = "ES384" if jwk.get("kty") == "EC" else "RS384"
-        self._kid = str(jwk["kid"])
+        self._proof = proof_of_jwk(jwk)
         self._token, self._until = "", 0.0
         self._one = asyncio.Lock()
 
@@ -56,27 +72,23 @@ class ServiceToken:
         """The current token, renewed when less than 30 seconds of it are left."""
         async with self._one:
             if time.time() > self._until - 30:
-                now = int(time.time())
-                claims = {
-                    "iss": self._id, "sub": self._id, "aud": self._audience,
-                    "exp": now + 240, "iat": now, "jti": str(uuid.uuid4()),
-                }  # fmt: skip
-                header = {"alg": self._alg, "kid": self._kid, "typ": "JWT"}
-                assertion = jwt.encode(header, claims, self._key, algorithms=[self._alg])
+                made = assertion(
+                    self._id, self._proof, audience=self._audience, now=time.time(), life=_LIFE
+                )
                 answer = await self._client.post(
                     self._url,
                     data={
                         "grant_type": "client_credentials",
                         "scope": SCOPE,
-                        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-                        "client_assertion": assertion,
+                        "client_assertion_type": JWT_BEARER,
+                        "client_assertion": made,
                     },
                 )
                 if answer.status_code != 200:
                     raise Refused(Issue(BUSY, "The auth service gave no service token."))
-                made = answer.json()
-                self._token = str(made["access_token"])
-                self._until = time.time() + float(made["expires_in"])
+                given = answer.json()
+                self._token = str(given["access_token"])
+                self._until = time.time() + float(given["expires_in"])
             return self._token
 
 

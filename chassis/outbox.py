@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
@@ -25,10 +25,9 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
 from chassis import telemetry
-from chassis.background import ended
+from chassis.background import repeating
 from chassis.call import dumps
 from chassis.mongo import Doc, Mongo, Table
-from standards.outcome import Refused
 
 COLLECTION = "audit_outbox"
 
@@ -115,16 +114,17 @@ class Forwarder:
         self._largest = largest
         self._recorded: set[str] = set()
         self._wake = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._works = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         await prepare(self._mongo, self._database)
         if isinstance(self._writer, Telling):
             self._writer.listeners.append(self._heard)
-        self._tasks = [
-            asyncio.create_task(self._clear_for_ever(), name=f"outbox clear {self._database}"),
-            asyncio.create_task(self._forward_for_ever(), name=f"outbox forward {self._database}"),
-        ]
+        for work in (
+            repeating("outbox clear", self._clear_recorded, 0),
+            repeating("outbox forward", self._forward_waiting, self._interval),
+        ):
+            await self._works.enter_async_context(work)
         return self
 
     async def __aexit__(
@@ -135,7 +135,7 @@ class Forwarder:
     ) -> None:
         if isinstance(self._writer, Telling):
             self._writer.listeners.remove(self._heard)
-        await ended(self._tasks)
+        await self._works.aclose()
         with suppress(PyMongoError):  # rows left behind are forwarded at the next start
             await self.clear()
 
@@ -203,26 +203,20 @@ class Forwarder:
     def _table(self) -> Table:
         return self._mongo.table(self._database, COLLECTION)
 
-    async def _clear_for_ever(self) -> None:
-        while True:
-            await self._wake.wait()
-            await asyncio.sleep(self._sweep)  # one delete for all that is recorded in this time
-            self._wake.clear()
-            try:
-                await self.clear()
-            except PyMongoError as fault:
-                telemetry.log(telemetry.BACKGROUND, work="outbox clear", fault=type(fault).__name__)
-                self._wake.set()
+    async def _clear_recorded(self) -> None:
+        await self._wake.wait()
+        await asyncio.sleep(self._sweep)  # one delete for all that is recorded in this time
+        self._wake.clear()
+        try:
+            await self.clear()
+        except PyMongoError:
+            self._wake.set()
+            raise
 
-    async def _forward_for_ever(self) -> None:
-        while True:
-            try:
-                forwarded = await self.forward()
-                if forwarded:
-                    telemetry.log(telemetry.FORWARDED, service=self._database, count=forwarded)
-            except (PyMongoError, Refused) as fault:
-                telemetry.log(
-                    telemetry.BACKGROUND, work="outbox forward", fault=type(fault).__name__
-                )
+    async def _forward_waiting(self) -> None:
+        try:
+            forwarded = await self.forward()
+            if forwarded:
+                telemetry.log(telemetry.FORWARDED, service=self._database, count=forwarded)
+        finally:
             self._forget(())
-            await asyncio.sleep(self._interval)

@@ -134,6 +134,11 @@ class Settings(BaseSettings):
     notify_certificate: str = _f(
         "", "PEM file with the certificate and key that messages are sent under (mutual TLS)"
     )
+    notify_credentials: str = _f(
+        "",
+        "JSON file that says where to get a token (OAuth 2.0 client credentials) for each endpoint that "
+        "wants one; empty: no tokens (docs/subscriptions.md)",
+    )
     notify_at_once: int = _f(
         8, "Endpoints that this process sends messages to at once; 0 leaves all to other processes"
     )

@@ -18,7 +18,7 @@ from joserfc.jwk import RSAKey
 from pymongo.errors import PyMongoError
 
 from chassis import telemetry
-from chassis.background import ended
+from chassis.background import repeating
 from chassis.far import TokenSource
 from standards.outcome import BUSY, Issue, Refused
 
@@ -101,16 +101,8 @@ class Revoked:
         """Keep the copy fresh for as long as the block runs. An issuer that does not answer at first
         is asked again; until it does the copy is stale and no token is taken."""
         await self._try()
-        task = asyncio.create_task(self._follow(), name="revocations")
-        try:
+        async with repeating("revocations", self._try, REFRESH, at_once=False):
             yield
-        finally:
-            await ended([task])
-
-    async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(REFRESH)
-            await self._try()
 
     async def _try(self) -> None:
         try:

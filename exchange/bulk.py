@@ -7,7 +7,6 @@ four commands and the shadow run share one store, one progress and one audit her
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -18,18 +17,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID
 from rich.table import Table
-from rich.text import Text
 
 import audit.app
 from affinity.pack import Pack, PackError
@@ -39,8 +28,9 @@ from chassis.audit import AuditWriter
 from chassis.mongo import Mongo
 from chassis.outbox import Forwarder
 from chassis.settings import Settings
-from exchange.clients import near_database
 from exchange.exits import Exit, Trouble
+from exchange.nearby import with_mongo
+from exchange.progress import progress
 from pix import model as models
 from pix.app import prepared
 from pix.bulk.accounts import Operator
@@ -455,49 +445,29 @@ def _needing() -> Iterator[None]:
 def _run(settings: Settings, story: Callable[[People], Awaitable[T]]) -> T:
     """A story over the People store of the exchange that these settings mean, its audit recorded."""
 
-    async def run(uri: str, prefix: str) -> T:
-        async with _people(settings, uri, prefix) as people:
+    async def run(mongo: Mongo) -> T:
+        async with _people(settings, mongo) as people:
             return await story(people)
 
-    with near_database(settings) as (uri, prefix), _needing():
-        return asyncio.run(run(uri, prefix))
+    with _needing():
+        return with_mongo(settings, run, pool=8)
 
 
 @asynccontextmanager
-async def _people(settings: Settings, uri: str, prefix: str) -> AsyncIterator[People]:
+async def _people(settings: Settings, mongo: Mongo) -> AsyncIterator[People]:
     pack = _pack(settings)
     telemetry.configure(
         "warning"
     )  # what the audit does in the background would run through the bars
-    mongo = Mongo(uri, pool=8, prefix=prefix)
-    try:
-        people = await prepared(settings, mongo, pack)
-        async with audit.app.open_service(settings, mongo) as trail:
-            writer = AuditWriter(trail.near)
-            try:
-                async with Forwarder(mongo, DATABASE, writer, grace=2.0):
-                    yield people
-                await Forwarder(mongo, DATABASE, writer, grace=0.0).forward()
-            finally:
-                await writer.close()
-    finally:
-        await mongo.close()
-
-
-def progress(console: Console) -> Progress:
-    """What shows how far long work is."""
-    return Progress(
-        TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn(), _Rate("{task.speed}"),
-        TimeElapsedColumn(), TimeRemainingColumn(), console=console,
-    )  # fmt: skip
-
-
-class _Rate(TextColumn):
-    """How many a second."""
-
-    def render(self, task: Task) -> Text:
-        """The speed in words that do not jump about."""
-        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+    people = await prepared(settings, mongo, pack)
+    async with audit.app.open_service(settings, mongo) as trail:
+        writer = AuditWriter(trail.near)
+        try:
+            async with Forwarder(mongo, DATABASE, writer, grace=2.0):
+                yield people
+            await Forwarder(mongo, DATABASE, writer, grace=0.0).forward()
+        finally:
+            await writer.close()
 
 
 def _steps(bars: Progress) -> Callable[[str, int, int], None]:

@@ -6,13 +6,11 @@ Over 400 lines because every command is a story of the same two stores; the flag
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,18 +22,17 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from affinity.pack import PackError, load
-from auth.clients import Client, ClientInvalid, ClientMoved, Clients, Kind, Seal, new_secret
+from auth.client import CODE, CREDENTIALS, REFRESH, Client, Kind, new_secret
+from auth.clients import ClientInvalid, ClientMoved, Clients, Seal
 from auth.registration import invitations, metadata, telling
 from auth.registration.agreed import Agreed
 from auth.registration.invitations import Invitations
-from auth.registration.rules import CODE, CREDENTIALS, REFRESH
 from chassis import outbox
 from chassis.call import Caller, instant
 from chassis.mongo import Mongo
 from chassis.settings import Settings
-from exchange import whereabouts
-from exchange.database import check, database
 from exchange.exits import Exit, Trouble
+from exchange.nearby import with_mongo
 from exchange.rows import ROWS
 from standards import balp, registration
 from standards.rows import Transaction
@@ -213,14 +210,14 @@ def invite(settings: Settings, body: Mapping[str, Any]) -> str:
         )
         return token
 
-    return with_mongo(settings, story)
+    return _with_auth(settings, story)
 
 
 def invited(settings: Settings, console: Console, *, as_json: bool) -> None:
     """Print every invitation, the newest first."""
     found = [
         invitations.written(one)
-        for one in with_mongo(settings, lambda mongo: Invitations(mongo).all())
+        for one in _with_auth(settings, lambda mongo: Invitations(mongo).all())
     ]
     if as_json:
         print(json.dumps(found, indent=1, ensure_ascii=False))
@@ -241,7 +238,7 @@ def uninvite(settings: Settings, id_: str) -> None:
             await _tell(settings, mongo, None, registration.END_INVITATION, id_, {})
         return ended
 
-    if not with_mongo(settings, story):
+    if not _with_auth(settings, story):
         raise Trouble(Exit.REFUSED, f"There is no invitation {id_} that could be ended.")
     _say(f"Invitation {id_} is ended.")
 
@@ -306,25 +303,6 @@ def keygen(out: Path, alg: Literal["ES384", "RS384"]) -> None:
     )
 
 
-@contextmanager
-def near_database(settings: Settings) -> Iterator[tuple[str, str]]:
-    """The MongoDB of the exchange these settings mean, and the prefix of its databases.
-
-    --mongodb if it is given; else of the exchange that runs in the data folder; else an embedded one,
-    started for as long as this lasts.
-    """
-    running = whereabouts.read(settings.data)
-    if settings.mongodb.get_secret_value():
-        check(settings.mongodb.get_secret_value())
-        yield settings.mongodb.get_secret_value(), settings.database_prefix
-    elif running is not None:
-        yield running.uri, running.database_prefix
-    else:
-        _say(f"No exchange runs in {settings.data}; its MongoDB is started for the moment.")
-        with database(settings) as uri:
-            yield uri, settings.database_prefix
-
-
 def _act(settings: Settings, row: Transaction, story: Callable[[Clients, Seal], Awaitable[T]]) -> T:
     """Do something to a client and have it in the audit trail, in one transaction."""
 
@@ -337,7 +315,7 @@ def _act(settings: Settings, row: Transaction, story: Callable[[Clients, Seal], 
         await store.prepare()
         return await story(store, seal)
 
-    return with_mongo(settings, run)
+    return _with_auth(settings, run)
 
 
 async def _tell(
@@ -357,22 +335,15 @@ async def _tell(
 
 
 def _with_clients(settings: Settings, story: Callable[[Clients], Awaitable[T]]) -> T:
-    return with_mongo(settings, lambda mongo: story(Clients(mongo)))
+    return _with_auth(settings, lambda mongo: story(Clients(mongo)))
 
 
-def with_mongo(settings: Settings, story: Callable[[Mongo], Awaitable[T]]) -> T:
-    """What the story gives, told over the MongoDB of the exchange these settings mean."""
+def _with_auth(settings: Settings, story: Callable[[Mongo], Awaitable[T]]) -> T:
+    async def run(mongo: Mongo) -> T:
+        await outbox.prepare(mongo, "auth")
+        return await story(mongo)
 
-    async def run(uri: str, prefix: str) -> T:
-        mongo = Mongo(uri, pool=2, prefix=prefix)
-        try:
-            await outbox.prepare(mongo, "auth")
-            return await story(mongo)
-        finally:
-            await mongo.close()
-
-    with near_database(settings) as (uri, prefix):
-        return asyncio.run(run(uri, prefix))
+    return with_mongo(settings, run)
 
 
 def _public_keys(file: Path) -> Mapping[str, Any]:

@@ -181,7 +181,7 @@ def _welcome(
     )
     console.print(f"\n[bold]Throughline is running[/bold] (ready after {seconds:.0f} s).\n")
     console.print(
-        f"  FHIR base   {at.fhir}\n  OAuth       {at.auth}\n  Sign in     {at.auth}/sign-in\n"
+        f"  FHIR base   {at.fhir}\n  OAuth       {at.auth}\n  Sign in     {at.sign_in}\n"
         f"  Operations  {at.admin}/readyz"
     )
     console.print(f"  Data        {data}\n\nPaste this to see what exists about {name}:\n")

@@ -13,7 +13,8 @@ from affinity.pack import PackError, load
 from auth.upstream import providers as rows
 from auth.upstream.identities import Identities, IdentityTaken, Link, now
 from auth.upstream.party import Party, Silent
-from auth.upstream.providers import Proof, Provider, ProvidersInvalid, plain_issuer
+from auth.upstream.providers import Provider, ProvidersInvalid, plain_issuer
+from chassis.client_authentication import Proof
 from chassis.settings import Settings
 from exchange import practitioners
 from exchange.exits import Exit, Trouble

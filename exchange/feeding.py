@@ -101,7 +101,7 @@ class _Feed:
     until: float = field(default=0.0, init=False)
 
     async def run(self) -> _Place:
-        from exchange.bulk import progress
+        from exchange.progress import progress
 
         place = self._begun()
         start = lines(self.source, place.after, place.line)

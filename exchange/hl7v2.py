@@ -7,7 +7,6 @@ import json
 import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,8 +18,8 @@ from affinity.partners import PartnersError
 from chassis.mongo import Mongo
 from chassis.settings import Settings
 from exchange import whereabouts
-from exchange.clients import near_database
 from exchange.exits import Exit, Trouble
+from exchange.nearby import with_mongo
 from pix.hl7v2.message import Message, read
 from pix.hl7v2.mllp import client_tls, line_of
 from pix.hl7v2.opening import partners
@@ -151,7 +150,7 @@ def _accepted(message: Message | None) -> bool:
 
 def show(settings: Settings, console: Console, *, as_json: bool) -> None:
     """List parked messages and notices, without anything of what they say about people."""
-    held, notices = _with(settings, _all)
+    held, notices = with_mongo(settings, _all)
     if as_json:
         rows = [_message_row(h) for h in held] + [_notice_row(n) for n in notices]
         print(json.dumps(rows, indent=1, ensure_ascii=False))
@@ -183,7 +182,7 @@ def retry(settings: Settings, ids: list[str] | None) -> Exit:
             left = await parked.all()
         return asked, [h for h in left if ids is None or h.id in ids], notices
 
-    asked, left, notices = _with(settings, story)
+    asked, left, notices = with_mongo(settings, story)
     if not asked and not notices:
         raise Trouble(
             Exit.REFUSED, "Nothing of that is parked; see `throughline hl7v2 parked list`."
@@ -204,7 +203,7 @@ def drop(settings: Settings, ids: list[str] | None) -> None:
     async def story(mongo: Mongo) -> int:
         return await Parked(mongo).drop(ids) + await Queue(mongo).drop(ids)
 
-    gone = _with(settings, story)
+    gone = with_mongo(settings, story)
     if not gone:
         raise Trouble(
             Exit.REFUSED, "Nothing of that is parked; see `throughline hl7v2 parked list`."
@@ -238,18 +237,6 @@ def _notice_row(notice: Waiting) -> dict[str, Any]:
         "tries": notice.attempts,
         "why": [notice.reason],
     }
-
-
-def _with(settings: Settings, story: Callable[[Mongo], Awaitable[T]]) -> T:
-    async def run(uri: str, prefix: str) -> T:
-        mongo = Mongo(uri, pool=2, prefix=prefix)
-        try:
-            return await story(mongo)
-        finally:
-            await mongo.close()
-
-    with near_database(settings) as (uri, prefix):
-        return asyncio.run(run(uri, prefix))
 
 
 def _say(words: str) -> None:

@@ -146,6 +146,14 @@ def _notify_faults(settings: Settings) -> list[tuple[str, str]]:
         path = getattr(settings, name)
         if path and not Path(path).is_file():
             found.append((name, f"names no file (it is {path!r})."))
+    if settings.notify_credentials and not found:
+        # Read only where there are some: most commands have nothing to do with keys and tokens.
+        from pix.tokens import CredentialsInvalid, load
+
+        try:
+            load(settings.notify_credentials, allowed(settings.notify_allow))
+        except CredentialsInvalid as fault:
+            found.append(("notify_credentials", str(fault)))
     return found
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from affinity.pack import PackError, load
 from chassis.mongo import Mongo
 from chassis.settings import Settings
-from exchange.clients import near_database
 from exchange.exits import Exit, Trouble
+from exchange.nearby import with_mongo
+from exchange.progress import progress
 from pix import rebuild as pix_rebuild
 from pix.app import prepared
 from pix.rebuild import Rebuilt
@@ -25,33 +24,25 @@ def rebuild(settings: Settings, console: Console) -> Exit:
 
     Raises `Trouble` when the pack cannot be read or when records were fed meanwhile.
     """
-    with near_database(settings) as (uri, prefix), _progress(console) as progress:
-        made = asyncio.run(_rebuild(settings, uri, prefix, progress))
+    made = with_mongo(settings, lambda mongo: _rebuild(settings, mongo, console), pool=4)
     _show(made, console)
     return Exit.OK
 
 
-async def _rebuild(settings: Settings, uri: str, prefix: str, progress: Progress) -> Rebuilt:
-    tasks = {step: progress.add_task(step, total=None) for step in pix_rebuild.STEPS}
-
-    def told(step: str, done: int, total: int) -> None:
-        progress.update(tasks[step], completed=done, total=total)
-
-    mongo = Mongo(uri, pool=4, prefix=prefix)
+async def _rebuild(settings: Settings, mongo: Mongo, console: Console) -> Rebuilt:
     try:
         people = await prepared(settings, mongo, load(settings.affinity))
-        return await pix_rebuild.rebuild(people, datetime.now(UTC), told)
+        with progress(console) as bars:
+            tasks = {step: bars.add_task(step, total=None) for step in pix_rebuild.STEPS}
+
+            def told(step: str, done: int, total: int) -> None:
+                bars.update(tasks[step], completed=done, total=total)
+
+            return await pix_rebuild.rebuild(people, datetime.now(UTC), told)
     except PackError as fault:
         raise Trouble(Exit.USAGE, f"--affinity: {fault}") from fault
     except Refused as refusal:
         raise Trouble(Exit.REFUSED, refusal.issues[0].words) from refusal
-    finally:
-        await mongo.close()
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, TimeElapsedColumn(), console=console)
 
 
 def _show(made: Rebuilt, console: Console) -> None:

@@ -29,8 +29,8 @@ from chassis import outbox
 from chassis.call import Account, Caller, instant
 from chassis.mongo import Mongo
 from chassis.settings import Settings
-from exchange.clients import near_database
 from exchange.exits import Exit, Trouble
+from exchange.nearby import with_mongo
 from standards import balp
 from standards.rows import AuditPattern
 from standards.sign_in import FACTOR, ROLES
@@ -194,8 +194,7 @@ def ready(settings: Settings, wanted: Sequence[Person], hours: int) -> list[tupl
 def with_desk(settings: Settings, story: Callable[[Desk], Awaitable[T]]) -> T:
     """Do something with the stores of the exchange that these settings mean."""
 
-    async def run(uri: str, prefix: str) -> T:
-        mongo = Mongo(uri, pool=2, prefix=prefix)
+    async def run(mongo: Mongo) -> T:
         async with httpx.AsyncClient() as http:
             revocations = Revocations(mongo)
             sessions = Sessions(settings, mongo, revocations)
@@ -209,10 +208,8 @@ def with_desk(settings: Settings, story: Callable[[Desk], Awaitable[T]]) -> T:
                 return await story(Desk(settings, mongo, people, sessions, passwords))
             finally:
                 passwords.close()
-                await mongo.close()
 
-    with near_database(settings) as (uri, prefix):
-        return asyncio.run(run(uri, prefix))
+    return with_mongo(settings, run)
 
 
 def day(text: str, flag: str, otherwise: date | None) -> date | None:

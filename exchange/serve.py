@@ -194,7 +194,6 @@ def _whereabouts(settings: Settings, uri: str) -> Whereabouts:
         database_prefix=settings.database_prefix,
         fhir=settings.fhir_base,
         auth=settings.issuer,
-        viewer=f"{settings.origin}/",
         admin=f"http://127.0.0.1:{settings.admin_port}",
         hl7v2=hl7v2.door(settings),
     )

@@ -26,17 +26,23 @@ class Whereabouts:
     database_prefix: str
     fhir: str
     auth: str
-    viewer: str
     admin: str
     hl7v2: str = ""
 
+    @property
+    def sign_in(self) -> str:
+        """The page where people sign in."""
+        return f"{self.auth}/sign-in"
+
     def announcement(self) -> str:
-        """The one line that `serve` prints when it is ready."""
+        """The one line that `serve` prints when it is ready. Nothing in it leads nowhere: `viewer` is
+        null until there is one, for whoever reads the line by its names."""
         said: dict[str, object] = {
             "ready": True,
             "fhir": self.fhir,
             "auth": self.auth,
-            "viewer": self.viewer,
+            "sign_in": self.sign_in,
+            "viewer": None,
         }
         if self.hl7v2:
             said["hl7v2"] = self.hl7v2

@@ -14,8 +14,10 @@ docs/decisions/0031). Scopes are added up, and the pairs of one scope must all h
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from governance.scopes import Scope, parse
 from standards.compartment import PATIENT
@@ -56,6 +58,18 @@ class Permit:
             return self if self.narrow else other
         groups = dict.fromkeys(a | b for a in self.narrow for b in other.narrow)
         return Permit(self.by, tuple(groups), self.version)
+
+    def told(self) -> dict[str, Any]:
+        """The permit as one service tells it another, in JSON."""
+        narrow = [sorted(list(pair) for pair in group) for group in self.narrow]
+        return {"by": list(self.by), "narrow": narrow, "version": self.version}
+
+    @classmethod
+    def heard(cls, said: Mapping[str, Any]) -> Permit:
+        """The permit that `told` told. Raises `KeyError`, `TypeError` or `ValueError` for what is
+        none."""
+        narrow = tuple(frozenset((str(n), str(v)) for n, v in group) for group in said["narrow"])
+        return cls(tuple(str(b) for b in said["by"]), narrow, str(said["version"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,9 @@ from chassis.mongo import Doc
 from pix import claims, linking, showing
 from pix.change import Acting, Change
 from pix.identifiers import Domains, Identifier, parts
-from pix.people import People, Record
+from pix.people import People
 from pix.profiles import keys_of
+from pix.record import Record
 from standards import pixm
 from standards.outcome import (
     BUSY,

@@ -4,7 +4,7 @@
     ITI-83   crossreference.py
     ITI-78   demographics.py
     ITI-119  match.py
-    ITI-93   messages.py (in), addressing.py; deliveries.py (out)
+    ITI-93   messages.py (in), addressing.py; deliveries.py (out), endpoints.py, tokens.py
     ITI-94   subscriptions.py
     who()    near.py             what neighbours ask
     $link…   steward.py          what stewards decide; explain.py, linkage.py, queue.py: what they see
@@ -34,11 +34,11 @@ from governance.stewards import Stewards
 from pix.crossreference import CrossReference
 from pix.deliveries import Deliveries, Pace
 from pix.demographics import Demographics
-from pix.endpoints import Sender, trusting
+from pix.endpoints import Sender
 from pix.explain import Explain
 from pix.feed import Feed
 from pix.flights import Flights
-from pix.frequencies import Counting
+from pix.frequencies import counting
 from pix.hl7v2 import opening
 from pix.identifiers import Domains
 from pix.inspection import Inspection
@@ -55,6 +55,8 @@ from pix.sight import Sights
 from pix.sources import Sources
 from pix.steward import Stewarding
 from pix.subscriptions import Subscriptions
+from pix.tokens import load as credentials
+from pix.wire import trusting
 from standards import balp, pdqm, pixm, pmir, stewardship
 from standards.records import LIVED
 from standards.rows import Transaction
@@ -122,7 +124,7 @@ async def open_service(
         words=words,
     )  # fmt: skip
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(Counting(people.counted))
+        await stack.enter_async_context(counting(people.counted))
         await stack.enter_async_context(Forwarder(mongo, DATABASE, audit))
         if settings.notify_allow and settings.notify_at_once:
             await stack.enter_async_context(
@@ -189,7 +191,11 @@ async def _deliveries(
     made = Deliveries(
         subscriptions,
         masters,
-        Sender(subscriptions.allowed, context),
+        Sender(
+            subscriptions.allowed,
+            context,
+            credentials=credentials(settings.notify_credentials, subscriptions.allowed),
+        ),
         audit,
         settings.fhir_base,
         pace=Pace(patience=settings.notify_patience, at_once=settings.notify_at_once),

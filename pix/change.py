@@ -23,8 +23,9 @@ from pix.events import Event, moves
 from pix.identifiers import Identifier
 from pix.joining import Known
 from pix.links import Link, Links
-from pix.people import People, Record
+from pix.people import People
 from pix.profiles import Portrait, Said, drawn, keys_of, reached, texts
+from pix.record import Record
 
 # From so many keys on, a person is likely to be the one (matching digest §4.3: most true pairs share four).
 _SEVERAL = 3

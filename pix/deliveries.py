@@ -40,12 +40,13 @@ from chassis import outbox, telemetry
 from chassis.background import ended
 from chassis.call import dumps, instant
 from chassis.mongo import Doc, Table
-from pix.endpoints import Received, Sender, Unsent
+from pix.endpoints import Sender
 from pix.master import matches
 from pix.masters import Masters, Standing
 from pix.people import DATABASE
 from pix.showing import opened
 from pix.subscriptions import Subscriptions, shown
+from pix.wire import Received, Unsent
 from standards import balp, fhir_xml, pmir, pmir_message
 from standards.outcome import Refused
 from standards.pmir_message import Told
@@ -373,7 +374,7 @@ class Deliveries:
         try:
             received = await self.sender.send(sub["endpoint"], body, _MEDIA[sub["payload"]])
         except Unsent as why:
-            return Verdict(str(why)), 0
+            return Verdict(str(why)), why.after
         return verdict(received, id_, test=test), received.after
 
     async def _taken(self, sub: Doc, rows: Sequence[Doc], event: Doc | None) -> None:

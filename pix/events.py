@@ -23,10 +23,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from pix.people import Record
+from pix.record import Record
 
 # What may change under which Patient documents are shown (registry/subjects.py).
 MOVING = ("merged", "revised")

@@ -19,8 +19,9 @@ from pix.inspection import Inspection, Kind, Named, Steward, names
 from pix.links import Link
 from pix.matching import Comparison
 from pix.operations import Asked, Pair
-from pix.people import People, Record
+from pix.people import People
 from pix.profiles import opened
+from pix.record import Record
 from pix.waterfall import drawn
 from standards import stewardship
 from standards.outcome import INVALID, Issue

@@ -21,7 +21,8 @@ from pix.acts import Outcome
 from pix.change import Acting, Actor, Change
 from pix.flights import Flights, Passenger
 from pix.identifiers import Domains, Identifier, criterion
-from pix.people import DATABASE, People, Record
+from pix.people import DATABASE, People
+from pix.record import Record
 from pix.sight import Sights
 from pix.sources import Sources
 from standards import balp, pdqm

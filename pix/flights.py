@@ -6,7 +6,9 @@ before. What cannot fly with others, or turns out not to, goes alone: one refusa
 lost does not concern the others.
 
     waiting ─► one Change: read for all ─► act by act, in order of arrival ─► write once ─► answers
-                                    └─ any fault ─► each by itself
+                                    └─ refused, or the database failed ─► each by itself
+
+Two flights may be in the air; the second takes off beside the first only when it is half full.
 """
 
 from __future__ import annotations

@@ -11,14 +11,14 @@ grow with the population. A new count is due when the population has grown by ha
 
 from __future__ import annotations
 
-import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError
 
-from chassis import telemetry
-from chassis.background import ended
+from chassis.background import repeating
 from chassis.mongo import Table
 from pix.model import Frequencies, Model
 
@@ -107,29 +107,16 @@ class Counted:
         return own.blended(self.model.frequencies)
 
 
-class Counting:
-    """Keeps the frequencies of a running service fresh: `async with Counting(people.counted): …`."""
+@asynccontextmanager
+async def counting(counted: Counted, *, every: float = 60.0) -> AsyncIterator[None]:
+    """Keep the frequencies of a running service fresh for as long as the block runs."""
 
-    def __init__(self, counted: Counted, *, every: float = 60.0) -> None:
-        self.counted, self.every = counted, every
-        self._task: asyncio.Task[None] | None = None
+    async def turn() -> None:
+        await counted.refresh()
+        now = datetime.now(UTC)
+        if await counted.due(now):
+            await counted.count(now)
 
-    async def __aenter__(self) -> Counting:
-        await self.counted.refresh()
-        self._task = asyncio.create_task(self._run())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._task is not None:
-            await ended([self._task])
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self.every)
-            try:
-                await self.counted.refresh()
-                now = datetime.now(UTC)
-                if await self.counted.due(now):
-                    await self.counted.count(now)
-            except PyMongoError as fault:  # the next round tries again
-                telemetry.log(telemetry.BACKGROUND, work="frequencies", fault=type(fault).__name__)
+    await counted.refresh()
+    async with repeating("frequencies", turn, every, at_once=False):
+        yield

@@ -23,8 +23,9 @@ from chassis.call import Call
 from governance.identifiers import Sight
 from governance.stewards import Duty, Stewards
 from pix.operations import Asked
-from pix.people import People, Record
+from pix.people import People
 from pix.profiles import opened
+from pix.record import Record
 from pix.sight import Sights
 from standards.outcome import (
     CONFLICT,

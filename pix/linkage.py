@@ -16,7 +16,8 @@ from pix import operations, pages
 from pix.inspection import Inspection, Kind, Steward, names
 from pix.links import Link
 from pix.operations import Asked, Pair
-from pix.people import People, Record
+from pix.people import People
+from pix.record import Record
 from pix.steward import approval, link_pair
 from standards import stewardship
 from standards.outcome import REQUIRED_PARAMETER, Issue

@@ -36,8 +36,8 @@ from pix.matching import (
     score,
     valid,
 )
-from pix.people import Record
 from pix.profiles import Said, drawn, keys_of, opened
+from pix.record import Record
 from pix.traits import Traits
 
 ANCHOR = "The verified NHS number and the birth date agree."

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from chassis import search
 from chassis.body import parse_json
 from chassis.call import Account, Answer, Call, Caller, dumps, fresh_id
+from chassis.far import heard
 from chassis.mongo import Filter
 from governance.identifiers import Sight
 from governance.permit import Permit
@@ -198,11 +199,7 @@ class Neighbour:
         viewer = _viewer(said.get("viewer"))
         try:
             ids = [str(i) for i in said["ids"]]
-            permit = Permit(
-                tuple(str(b) for b in said["permit"]["by"]),
-                tuple(frozenset((str(n), str(v)) for n, v in g) for g in said["permit"]["narrow"]),
-                str(said["permit"]["version"]),
-            )
+            permit = Permit.heard(said["permit"])
         except (KeyError, TypeError, ValueError):
             raise Refused(Issue(INVALID, pixm.PATIENTS.words)) from None
         if viewer is None:
@@ -266,15 +263,10 @@ def _viewer(said: object) -> Caller | None:
     """The caller that a far neighbour asks for, from what `registry.neighbours.FarPeople` sent."""
     if said is None:
         return None
-    names = ("client", "organisation", "role", "purpose")
-    if not isinstance(said, Mapping) or not all(isinstance(said.get(n), str) for n in names):
-        raise Refused(Issue(INVALID, pixm.WHO.words, "viewer"))
-    return Caller(
-        client_id=said["client"],
-        organisation=said["organisation"],
-        role=said["role"],
-        purpose=said["purpose"],
-    )
+    try:
+        return heard(said)
+    except ValueError:
+        raise Refused(Issue(INVALID, pixm.WHO.words, "viewer")) from None
 
 
 def _lived(patient: Mapping[str, Any]) -> tuple[str, str]:

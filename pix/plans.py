@@ -21,7 +21,7 @@ from pix.inspection import (
 )
 from pix.links import Edge, Link
 from pix.operations import Asked
-from pix.people import Record
+from pix.record import Record
 from standards import stewardship
 from standards.operation import Operation
 from standards.outcome import (

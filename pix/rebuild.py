@@ -31,8 +31,9 @@ from pix.blocking import FULL, QUARANTINE
 from pix.cards import Card, Member, Told
 from pix.joining import Holder, Known
 from pix.links import Link
-from pix.people import DATABASE, People, Record
+from pix.people import DATABASE, People
 from pix.profiles import Portrait, Posting, Said, drawn
+from pix.record import Record
 from standards.outcome import CONFLICT, Issue, Refused
 
 Progress = Callable[[str, int, int], None]

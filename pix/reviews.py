@@ -28,7 +28,8 @@ from governance.stewards import signed
 from pix.inspection import Inspection, Steward
 from pix.links import REVIEWS as ASKED
 from pix.model import Thresholds
-from pix.people import People, Record
+from pix.people import People
+from pix.record import Record
 from standards.outcome import CONFLICT, NOT_FOUND, Issue, Refused
 
 LEASE = timedelta(minutes=30)

@@ -32,9 +32,10 @@ from pix.inspection import (
 from pix.linking import compared
 from pix.links import Link
 from pix.operations import Asked, Pair
-from pix.people import DATABASE, People, Record
+from pix.people import DATABASE, People
 from pix.plans import Act, Desk, Plan
 from pix.profiles import opened
+from pix.record import Record
 from pix.reviews import Proposal, Reviews
 from standards.operation import Operation
 from standards.outcome import (

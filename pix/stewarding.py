@@ -22,7 +22,8 @@ from chassis.mongo import Doc
 from pix import claims, linking, showing
 from pix.change import Change, person_number
 from pix.links import Edge, Link
-from pix.people import People, Record
+from pix.people import People
+from pix.record import Record
 from standards.outcome import CONFLICT, NOT_FOUND, Issue, Refused
 
 MERGES = ("merge", "merge-persons", "bridge")

@@ -21,7 +21,7 @@ from chassis.mongo import Doc
 from pix import joining, showing
 from pix.cards import Card, Member, Told, dealt
 from pix.links import Review
-from pix.people import Record
+from pix.record import Record
 
 if TYPE_CHECKING:
     from pix.change import Change

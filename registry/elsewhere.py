@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from affinity.pack import Pack
-from affinity.sources import Mechanism, Source
-from registry.sent import Draft, Item, inside
+from affinity.sources import Source
+from registry.sent import Away, Draft, Item, inside
 from standards.lens import extensions, first
 from standards.mhd_rules import EMPTY_SHA1
 from standards.nrl_rules import STABILITY
@@ -38,23 +38,6 @@ from standards.outcome import (
 
 Json = Mapping[str, Any]
 ORGANISATIONS = "https://fhir.nhs.uk/Id/ods-organization-code"
-
-
-@dataclass(frozen=True, slots=True)
-class Away:
-    """Where a document is kept. `id` is that of the Binary it is retrieved as, `extension` the canonical
-    of retrieval-mechanism."""
-
-    id: str
-    url: str
-    organisation: str
-    mechanism: Mechanism
-    extension: str
-
-    @property
-    def proxied(self) -> bool:
-        """Whether the exchange fetches it."""
-        return self.mechanism == "proxy"
 
 
 def located(

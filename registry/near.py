@@ -12,6 +12,7 @@ from typing import Any
 
 from chassis import search
 from chassis.call import Answer, Call, Caller, dumps, instant
+from chassis.far import heard
 from chassis.mongo import Doc
 from governance.permit import Permit
 from registry.assembled import Assembly, place_of
@@ -106,18 +107,7 @@ class Neighbour:
         """`document_of` over HTTP."""
         said = call.resource or {}
         try:
-            permit = Permit(
-                tuple(str(b) for b in said["by"]),
-                tuple(frozenset((str(n), str(v)) for n, v in group) for group in said["narrow"]),
-                str(said["version"]),
-            )
-            who = said["viewer"]
-            viewer = Caller(
-                client_id=str(who["client"]),
-                organisation=str(who["organisation"]),
-                role=str(who["role"]),
-            )
-            binary_id = str(said["id"])
+            permit, viewer, binary_id = Permit.heard(said), heard(said["viewer"]), str(said["id"])
         except (KeyError, TypeError, ValueError):
             raise Refused(Issue(STRUCTURE, DOCUMENT_OF.words)) from None
         found = await self.document_of(binary_id, permit, viewer)

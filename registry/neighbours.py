@@ -12,7 +12,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 from chassis.call import Caller
-from chassis.far import Far
+from chassis.far import Far, told
 from governance.permit import Permit
 
 Asked = tuple[str, ...]
@@ -162,7 +162,8 @@ class FarPeople:
         questions = list(dict.fromkeys(asked))
         if not questions:
             return {}
-        said = {"asked": [list(q) for q in questions], "viewer": _told(viewer)}
+        seen_by = None if viewer is None else told(viewer)
+        said = {"asked": [list(q) for q in questions], "viewer": seen_by}
         answer = await self._far.post("/internal/pix/who", said)
         return {
             question: FarWho(
@@ -174,12 +175,7 @@ class FarPeople:
 
     async def patients(self, ids: Collection[str], viewer: Caller, permit: Permit) -> list[bytes]:
         """As `People.patients`; `Refused(BUSY)` when it does not answer."""
-        narrow = [sorted(list(pair) for pair in group) for group in permit.narrow]
-        said = {
-            "ids": sorted(ids),
-            "permit": {"by": list(permit.by), "narrow": narrow, "version": permit.version},
-            "viewer": _told(viewer),
-        }
+        said = {"ids": sorted(ids), "permit": permit.told(), "viewer": told(viewer)}
         answer = await self._far.post("/internal/pix/patients", said)
         return [str(body).encode() for body in answer["patients"]]
 
@@ -235,15 +231,3 @@ class FarVault:
         }  # fmt: skip
         answer = await self._far.post("/internal/repository/held", asked)
         return [str(id_) for id_ in answer["held"]]
-
-
-def _told(viewer: Caller | None) -> Mapping[str, str] | None:
-    """What a neighbour needs to know of a caller to decide what it may be shown."""
-    if viewer is None:
-        return None
-    return {
-        "client": viewer.client_id,
-        "organisation": viewer.organisation,
-        "role": viewer.role,
-        "purpose": viewer.purpose,
-    }

@@ -18,8 +18,9 @@ from typing import Any
 from chassis.body import parse_json
 from chassis.call import dumps, instant
 from registry import indexed
-from registry.elsewhere import Away, placed
+from registry.elsewhere import placed
 from registry.neighbours import Who
+from registry.sent import Away
 from registry.standing import Known
 from registry.submission import Change, Doc, Submission, revised, superseded
 from standards.index import token

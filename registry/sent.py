@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from affinity.sources import Mechanism
 from chassis.attachment import Attachment
 from registry.neighbours import Asked
 from standards.index import reference
@@ -14,9 +15,6 @@ from standards.mhd_bundle import Entry, Parts
 from standards.outcome import (
     Issue,
 )
-
-if TYPE_CHECKING:
-    from registry.elsewhere import Away
 
 Json = Mapping[str, Any]
 SERVED = ("DocumentReference", "List", "Binary", "Patient")
@@ -33,6 +31,23 @@ class Link:
     inside: Entry | None
     type: str = ""
     id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """Where a document is kept. `id` is that of the Binary it is retrieved as, `extension` the canonical
+    of retrieval-mechanism."""
+
+    id: str
+    url: str
+    organisation: str
+    mechanism: Mechanism
+    extension: str
+
+    @property
+    def proxied(self) -> bool:
+        """Whether the exchange fetches it."""
+        return self.mechanism == "proxy"
 
 
 @dataclass(slots=True)

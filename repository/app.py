@@ -11,12 +11,10 @@ is over. This is its one door.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from affinity.pack import Pack
-from chassis.background import ended
 from chassis.call import Route, Service
 from chassis.mongo import Mongo
 from chassis.outbox import Forwarder, Writer
@@ -31,7 +29,7 @@ from repository.neighbours import Registry
 from repository.retrieve import retrieve
 from repository.review import Review
 from repository.scanning import scanner
-from repository.sweep import finish_for_ever, sweep_for_ever
+from repository.sweep import finishing
 from repository.vault import Vault
 from standards import records
 from standards.mhd_retrieve import DEPOSIT, KEEP, RELEASE, RETRIEVE
@@ -80,12 +78,8 @@ async def open_service(
             "repository disposals": disposals.resume,
             "repository scanning": intake.catch_up,
         }
-        background = [
-            asyncio.create_task(sweep_for_ever(vault, registry), name="repository sweep"),
-            asyncio.create_task(finish_for_ever(works), name="repository finish"),
-        ]
         try:
-            yield Service("repository", routes, intake, mongo.ping)
+            async with finishing(vault, registry, works):
+                yield Service("repository", routes, intake, mongo.ping)
         finally:
-            await ended(background)
             await locator.close()

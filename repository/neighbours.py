@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from chassis.call import Caller
-from chassis.far import Far
+from chassis.far import Far, told
 from governance.permit import Permit
 from repository.retention import Aged, Fellow, latest
 
@@ -180,17 +180,7 @@ class FarRegistry:
 
     async def document_of(self, binary_id: str, permit: Permit, viewer: Caller) -> Cited | None:
         """As `Registry.document_of`; `Refused(BUSY)` when the registry does not answer."""
-        asked = {
-            "id": binary_id,
-            "by": list(permit.by),
-            "narrow": [sorted(list(pair) for pair in group) for group in permit.narrow],
-            "version": permit.version,
-            "viewer": {
-                "client": viewer.client_id,
-                "organisation": viewer.organisation,
-                "role": viewer.role,
-            },
-        }
+        asked = {"id": binary_id, **permit.told(), "viewer": told(viewer)}
         found = (await self._far.post("/internal/registry/document-of", asked)).get("document")
         if found is None:
             return None

@@ -7,11 +7,12 @@ costs what there is to sweep and not what there is to keep.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from chassis import telemetry
+from chassis.background import repeating
 from chassis.mongo import Doc
 from repository.neighbours import Registry
 from repository.vault import Vault
@@ -19,43 +20,33 @@ from repository.vault import Vault
 GRACE = timedelta(hours=1)  # far longer than any submission takes from its bytes to its commit
 EVERY = timedelta(minutes=10)
 SOON = timedelta(seconds=15)
+AGAIN = 30.0  # seconds after a turn that failed
 BATCH = 500
 
 
-async def sweep_for_ever(
-    vault: Vault, registry: Registry, *, grace: timedelta = GRACE, every: timedelta = EVERY
-) -> None:
-    """Sweep now and again until cancelled; a sweep that fails is made up for by the next."""
+@asynccontextmanager
+async def finishing(
+    vault: Vault, registry: Registry, works: Mapping[str, Callable[[], Awaitable[int]]]
+) -> AsyncIterator[None]:
+    """Sweep, and do these `works`, now and again for as long as the block runs: disposals that a process
+    left or that a neighbour was away for, documents that are to be scanned.
 
-    async def once() -> int:
-        gone = await sweep(vault, registry, datetime.now(UTC), grace=grace)
+    Whatever a turn fails of, what is to be done keeps until the next, which is not long in coming.
+    """
+
+    async def once() -> None:
+        gone = await sweep(vault, registry, datetime.now(UTC))
         if gone:
             telemetry.log(telemetry.SWEPT, service="repository", count=gone)
-        return gone
 
-    await _for_ever("repository sweep", once, every.total_seconds())
-
-
-async def finish_for_ever(
-    works: Mapping[str, Callable[[], Awaitable[int]]], *, every: timedelta = SOON
-) -> None:
-    """Finish what others began, now and again until cancelled: disposals that a process left or that a
-    neighbour was away for, documents that are to be scanned."""
-    await asyncio.gather(
-        *(_for_ever(name, work, every.total_seconds()) for name, work in works.items())
-    )
-
-
-async def _for_ever(work: str, once: Callable[[], Awaitable[int]], pause: float) -> None:
-    while True:
-        wait = pause
-        try:
-            await once()
-        except Exception as fault:
-            # MongoDB or a neighbour is away, or worse; what is to be done keeps until next time.
-            telemetry.log(telemetry.BACKGROUND, work=work, fault=type(fault).__name__)
-            wait = min(30.0, wait)
-        await asyncio.sleep(wait)
+    async with AsyncExitStack() as stack:
+        for name, work, every in (
+            ("repository sweep", once, EVERY.total_seconds()),
+            *((name, work, SOON.total_seconds()) for name, work in works.items()),
+        ):
+            turns = repeating(name, work, every, again=min(AGAIN, every), besides=(Exception,))
+            await stack.enter_async_context(turns)
+        yield
 
 
 async def sweep(

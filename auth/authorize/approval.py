@@ -28,7 +28,7 @@ from auth.authorize.request import Mistaken, answer_uri
 from auth.authorize.scope import CONTEXT, Categories, categories, lasting, narrowed
 from auth.authorize.steps import Refusal, Step, next_step
 from auth.authorize.waiting import RequestAnswered, Waiting
-from auth.clients import Client
+from auth.client import Client
 from auth.pages import Browsing, Fault, browsing, form_target, page, see_other, stopped
 from auth.people.sessions import Session
 from governance.scopes import outside

@@ -14,7 +14,7 @@ from auth import accounts
 from auth.authority import Authority
 from auth.authorize.grants import Grant
 from auth.authorize.scope import CONTEXT
-from auth.clients import Client
+from auth.client import Client
 from auth.pages import browsing, page, see_other
 from standards import smart
 

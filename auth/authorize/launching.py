@@ -18,7 +18,7 @@ from starlette.routing import Route
 from auth import accounts, binding
 from auth.authority import Authority
 from auth.authorize.request import answer_uri
-from auth.clients import Client
+from auth.client import Client
 from auth.endpoint import answered, error
 from auth.people.person import Person
 from chassis import telemetry

@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from affinity.pack import NHS_NUMBER
 from auth.authority import Authority
-from auth.clients import Client
+from auth.client import Client
 from auth.pages import Fault, browsing, page
 from auth.people.sessions import Session
 from chassis.call import Account, Caller, instant

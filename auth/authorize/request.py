@@ -24,7 +24,7 @@ _LOOPBACK = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]))(?::[0-9]{1,5})?(/[^\s
 
 
 class App(Protocol):
-    """What must be known of a client to judge its request; `auth.clients.Client` has it."""
+    """What must be known of a client to judge its request; `auth.client.Client` has it."""
 
     @property
     def client_id(self) -> str:

@@ -39,7 +39,7 @@ class Refusal:
 
 
 class Limits(Protocol):
-    """What an app is limited to; `auth.clients.Client` has it."""
+    """What an app is limited to; `auth.client.Client` has it."""
 
     @property
     def purposes(self) -> Sequence[str]:

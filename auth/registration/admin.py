@@ -18,7 +18,8 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from starlette.routing import BaseRoute
 
 from auth.authority import Authority
-from auth.clients import Client, ClientInvalid, ClientMoved, ClientTaken, new_secret
+from auth.client import Client, new_secret
+from auth.clients import ClientInvalid, ClientMoved, ClientTaken
 from auth.jwks import may_publish
 from auth.registration import invitations, rules
 from auth.registration.agreed import Agreed

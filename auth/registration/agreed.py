@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from affinity.pack import Pack
-from auth.clients import Client
+from auth.client import Client
 from auth.registration.rules import OF_PEOPLE, Fault
 from standards.rows import Needs, Transaction
 

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from auth import binding
 from auth.authority import Authority
-from auth.clients import Client
+from auth.client import Client
 from auth.endpoint import NEVER_STORED, answered, error
 from auth.registration import telling
 from auth.registration.metadata import member_of

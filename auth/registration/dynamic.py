@@ -15,7 +15,8 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from starlette.routing import BaseRoute
 
 from auth.authority import Authority
-from auth.clients import Client, ClientMoved, new_secret, same_secret
+from auth.client import Client, new_secret, same_secret
+from auth.clients import ClientMoved
 from auth.jwks import may_publish
 from auth.registration import rules
 from auth.registration.agreed import Agreed

@@ -18,9 +18,9 @@ from typing import Any
 from pymongo import IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from auth.clients import Client
+from auth.client import CREDENTIALS, GRANTS, KINDS, Client, origin_of
 from auth.registration import rules
-from auth.registration.rules import CREDENTIALS, GRANTS, KINDS, Fault
+from auth.registration.rules import Fault
 from chassis.mongo import Doc, Mongo
 from governance.scopes import outside
 from standards import iua, registration
@@ -90,9 +90,7 @@ def check(invitation: Invitation, now: datetime) -> list[Fault]:
         if not said or set(said) - set(known):
             faults.append(Fault(name, f"{name} are some of {', '.join(known)}."))
     for place in limits.places:
-        if not _SCHEME.fullmatch(place) and (
-            rules.web_address(place) or rules.origin_of(place) != place
-        ):
+        if not _SCHEME.fullmatch(place) and (rules.web_address(place) or origin_of(place) != place):
             words = (
                 "is neither an origin like https://app.example nor a scheme like com.example.app:"
             )
@@ -140,7 +138,7 @@ def _beyond(client: Client, limits: Limits) -> Iterator[Fault]:
 
 
 def _lies_in(uri: str, places: tuple[str, ...]) -> bool:
-    origin = rules.origin_of(uri) or uri.partition(":")[0] + ":"
+    origin = origin_of(uri) or uri.partition(":")[0] + ":"
     return origin in places
 
 

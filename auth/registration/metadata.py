@@ -1,7 +1,7 @@
 """A client as JSON and back: the metadata of RFC 7591 §2, and the few members of our own. PURE.
 
 Ours are `launch_uris`, `origins`, `publisher`, `owner`, `organisation`, `role`, `purposes` and
-`organisations`; what they mean is said at `auth.clients.Client`.
+`organisations`; what they mean is said at `auth.client.Client`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, cast
 
 import orjson
 
-from auth.clients import Client, Kind
-from auth.registration.rules import CODE, Fault
+from auth.client import CODE, Client, Kind
+from auth.registration.rules import Fault
 
 # How a client proves itself is one word in RFC 7591 and one in SMART.
 METHODS: dict[str, Kind] = {

@@ -9,19 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
+from auth.client import CODE, CREDENTIALS, GRANTS, KINDS, REFRESH, Client, origin_of
 from auth.public_keys import LOOPBACK, check_jwks, fetchable
 from governance import scopes
 from standards import iua, registration
 
-if TYPE_CHECKING:
-    from auth.clients import Client
-
-CODE, REFRESH, CREDENTIALS = "authorization_code", "refresh_token", "client_credentials"
-GRANTS = (CODE, REFRESH, CREDENTIALS)
-KINDS = ("public", "symmetric", "asymmetric")
 # What a person at the browser makes possible; a client without one can do nothing with them.
 LAUNCHES = frozenset({"launch", "launch/patient", "launch/encounter"})
 LASTING = frozenset({"offline_access", "online_access"})
@@ -231,20 +225,6 @@ def web_address(url: str) -> str:
     if any(part in (".", "..") for part in parts.path.split("/")):
         return "must not climb with . or .. in its path"
     return ""
-
-
-def origin_of(url: str) -> str:
-    """The web origin of a URL as browsers write it; "" for schemes that have none."""
-    try:
-        parts = urlsplit(url)
-        host, port = (parts.hostname or "").lower(), parts.port
-    except ValueError:
-        return ""
-    if parts.scheme not in ("http", "https") or not host:
-        return ""
-    shown = f"[{host}]" if ":" in host else host
-    usual = {"http": 80, "https": 443}[parts.scheme]
-    return f"{parts.scheme}://{shown}" + (f":{port}" if port and port != usual else "")
 
 
 def _reserved(query: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from auth.clients import Client
+from auth.client import Client
 from chassis.call import Account, Caller
 from chassis.caller import printable
 from standards import balp

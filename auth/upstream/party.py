@@ -9,21 +9,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import httpx
 import orjson
-from joserfc import jws
 
 from auth.upstream import id_token
 from auth.upstream.id_token import Head, Unbelievable
-from auth.upstream.providers import Proof, Provider, plain_issuer, safe
-from standards.iua import JWT_BEARER
+from auth.upstream.providers import Provider, plain_issuer, safe
+from chassis import client_authentication
+from chassis.client_authentication import Proof
 
 _SECONDS = 5.0
 _LARGEST = 256 * 1024
@@ -109,19 +108,11 @@ class Party:
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
         if provider.pkce:
             form["code_verifier"] = verifier
-        headers: dict[str, str] = {}
-        if provider.method == "private_key_jwt":
-            form |= {
-                "client_assertion_type": JWT_BEARER,
-                "client_assertion": self._assertion(metadata.token),
-            }
-        elif provider.method == "client_secret_basic":
-            pair = f"{quote(provider.client_id, safe='')}:{quote(self._proof.secret, safe='')}"
-            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-        elif provider.method == "client_secret_post":
-            form |= {"client_id": provider.client_id, "client_secret": self._proof.secret}
-        else:
-            form["client_id"] = provider.client_id
+        headers, proving = client_authentication.shown(
+            provider.method, provider.client_id, self._proof,
+            audience=metadata.token, now=self._clock(),
+        )  # fmt: skip
+        form |= proving
         status, said = await self._ask("POST", metadata.token, "token endpoint", headers, form)
         if status in (400, 401):
             id_token.refuse("The provider did not take the code (token endpoint).")
@@ -163,18 +154,6 @@ class Party:
             return {"keys": []}
         said = {"kid": self._proof.kid, "use": "sig", "alg": self.provider.key_alg}
         return {"keys": [key.as_dict(private=False) | said]}
-
-    def _assertion(self, audience: str) -> str:
-        now = int(self._clock())
-        claims = {
-            "iss": self.provider.client_id, "sub": self.provider.client_id, "aud": audience,
-            "jti": secrets.token_urlsafe(24), "iat": now, "exp": now + 60,
-        }  # fmt: skip
-        alg, key = self.provider.key_alg, self._proof.key
-        if key is None:
-            raise RuntimeError("a provider with private_key_jwt has a key")
-        header = {"alg": alg, "kid": self._proof.kid, "typ": "JWT"}
-        return jws.serialize_compact(header, orjson.dumps(claims), key, algorithms=[alg])
 
     async def _found(self) -> Metadata:
         now = self._clock()

@@ -15,16 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, RSAKey
-
 from affinity.pack import Pack
+from chassis import client_authentication
+from chassis.client_authentication import ALGORITHMS, Proof, UnprovenError, proof_of
 
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
-METHODS = ("private_key_jwt", "client_secret_basic", "client_secret_post", "none")
+METHODS = (*client_authentication.METHODS, "none")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
@@ -102,15 +97,6 @@ class Provider:
     selected_claim: str = ""
     organisation_claim: str = ""
     admit: str = "linked"
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """What proves us to a provider. Never shown."""
-
-    key: RSAKey | ECKey | None = field(default=None, repr=False)
-    kid: str = ""
-    secret: str = field(default="", repr=False)
 
 
 class ProvidersInvalid(ValueError):  # noqa: N818  says what is the matter
@@ -262,29 +248,7 @@ def _proof(provider: Provider, folder: Path) -> tuple[Proof, str]:
     if not name:
         return Proof(), ""
     try:
-        raw = (folder / name).read_bytes()
-    except OSError as fault:
-        return Proof(), f"{name} cannot be read: {fault.strerror}."
-    if provider.secret:
-        secret = raw.decode("utf-8", "replace").strip()
-        return (Proof(secret=secret), "") if secret else (Proof(), f"{name} is empty.")
-    try:
-        key = _key(raw)
-    except (ValueError, TypeError, JoseError):
-        return Proof(), f"{name} is neither a private JWK nor an unencrypted PEM key."
-    kind = "EC" if provider.key_alg.startswith("ES") else "RSA"
-    if not key.is_private or key.key_type != kind:
-        return Proof(), f"{name} is no private {kind} key, which {provider.key_alg} needs."
-    return Proof(key=key, kid=provider.key_id or str(key.kid or key.thumbprint())), ""
-
-
-def _key(raw: bytes) -> RSAKey | ECKey:
-    if raw.lstrip().startswith(b"{"):
-        jwk = json.loads(raw)
-        return RSAKey.import_key(jwk) if jwk.get("kty") == "RSA" else ECKey.import_key(jwk)
-    loaded = load_pem_private_key(raw, None)
-    if isinstance(loaded, RSAPrivateKey):
-        return RSAKey.import_key(raw)
-    if isinstance(loaded, EllipticCurvePrivateKey):
-        return ECKey.import_key(raw)
-    raise ValueError("neither RSA nor EC")
+        made = proof_of(folder / name, provider.method, kid=provider.key_id, alg=provider.key_alg)
+    except UnprovenError as fault:
+        return Proof(), str(fault)
+    return made, ""

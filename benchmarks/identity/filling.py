@@ -45,8 +45,9 @@ from pix.change import person_number
 from pix.identifiers import Domains
 from pix.joining import Holder, Known
 from pix.links import Link
-from pix.people import DATABASE, People, Record
+from pix.people import DATABASE, People
 from pix.profiles import Posting, Said, drawn, kept
+from pix.record import Record
 from pix.traits import traits
 
 Tell = Callable[[str, int], None]

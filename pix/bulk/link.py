@@ -33,8 +33,9 @@ from pix.bulk.pairs import Found, paired
 from pix.change import Acting, Change, person_number
 from pix.links import Link
 from pix.matching import Rival
-from pix.people import People, Record
+from pix.people import People
 from pix.profiles import keys_of, texts
+from pix.record import Record
 from standards.outcome import CONFLICT, Issue, Refused
 
 Told = Callable[[str, int, int], None]

@@ -25,7 +25,8 @@ from pix.hl7v2.demographics import Told, located, revised, told
 from pix.hl7v2.taken import Taken, repeated
 from pix.hl7v2.visit import Done, Unfit, Visit, audited
 from pix.identifiers import Domains, Identifier
-from pix.people import DATABASE, People, Record
+from pix.people import DATABASE, People
+from pix.record import Record
 from pix.showing import opened
 from pix.sources import Sources
 from standards import outcome

@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 
 from auth.app import open_service
 from auth.authority import Authority
-from auth.clients import Client
+from auth.client import Client
 from chassis.mongo import Mongo
 from chassis.settings import Settings
 from standards.iua import JWT_BEARER

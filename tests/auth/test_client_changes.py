@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from auth.clients import Client, ClientInvalid, ClientMoved, Clients, new_secret
+from auth.client import Client, new_secret
+from auth.clients import ClientInvalid, ClientMoved, Clients
 from chassis.mongo import Mongo
 from standards.outcome import Refused
 from tests.auth.authority import CEILING, Server, a_backend, a_token

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
-from auth.clients import Client, ClientInvalid, Clients, ClientTaken
+from auth.client import Client
+from auth.clients import ClientInvalid, Clients, ClientTaken
 from auth.public_keys import fetchable
 from auth.registration.rules import check
 from chassis.mongo import Mongo

@@ -12,7 +12,7 @@ from authlib.oauth2.rfc6749.errors import InvalidClientError
 
 from auth import assertion as assertions
 from auth.assertion import Assertion
-from auth.clients import Client
+from auth.client import Client
 from auth.jwks import ClientKeys, may_publish
 from chassis.destinations import allowed
 from tests.auth.authority import a_key, public, sign

@@ -54,3 +54,36 @@ async def test_repeated_work_goes_on_after_what_may_go_wrong_and_ends_with_its_b
     after = turns
     await asyncio.sleep(0.05)
     assert turns == after
+
+
+async def test_work_that_need_not_begin_at_once_begins_after_a_pause() -> None:
+    turns: list[float] = []
+    clock = asyncio.get_running_loop().time
+
+    async def work() -> None:
+        turns.append(clock())
+
+    begun = clock()
+    async with repeating("test", work, 0.05, at_once=False):
+        while len(turns) < 2:
+            await asyncio.sleep(0.01)
+    assert turns[0] - begun >= 0.05
+    async with repeating("test", work, 60):
+        while len(turns) < 3:
+            await asyncio.sleep(0)
+
+
+async def test_a_turn_that_failed_is_made_up_for_sooner_where_that_is_wanted() -> None:
+    turns = 0
+
+    async def work() -> None:
+        nonlocal turns
+        turns += 1
+        if turns < 3:
+            raise Refused(Issue(BUSY, "try again"))
+
+    async with repeating("test", work, 60, again=0.01):
+        while turns < 3:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+    assert turns == 3

@@ -11,7 +11,8 @@ import pytest_asyncio
 from argon2 import PasswordHasher
 from joserfc.jwk import RSAKey
 
-from auth.clients import Client, Clients, new_secret
+from auth.client import Client, new_secret
+from auth.clients import Clients
 from auth.people.person import Appointment, Password, Person
 from auth.people.reception import people_of
 from auth.people.sessions import Sessions

@@ -135,7 +135,7 @@ def test_every_setting_is_a_flag_of_serve_and_its_variable_is_told(
         (("serve", "--workers", "0"), "at least 1"),
         (("serve", "--codes", "loose"), "lenient"),
         (("serve", "--public-url", "exchange.example"), "https://exchange.example"),
-        (("serve", "--mongodb", "mysql://x"), "mongodb://"),
+        (("serve", "--port", "0", "--mongodb", "mysql://x"), "mongodb://"),
         (("demo", "--people", "0"), "1"),
         (("seed", "--people", "3"), "--client"),
         (("token", "--client", "x", "--key", "absent.jwk", "--scope", "x"), "cannot be read"),
@@ -183,11 +183,15 @@ def test_what_every_worker_would_stumble_over_is_said_before_anything_starts(
 def test_serve_says_one_line_where_everything_is(serving: Serving) -> None:
     ready = serving.ready
     assert ready["ready"] is True
-    assert set(ready) == {"ready", "fhir", "auth", "viewer", "admin"}
+    assert set(ready) == {"ready", "fhir", "auth", "sign_in", "viewer", "admin"}
+    assert ready["viewer"] is None
     statement = httpx.get(f"{ready['fhir']}/metadata").json()
     assert statement["resourceType"] == "CapabilityStatement"
     smart = httpx.get(f"{ready['fhir']}/.well-known/smart-configuration").json()
     assert smart["token_endpoint"] == f"{ready['auth']}/token"
+    page = httpx.get(ready["sign_in"])
+    assert page.status_code == 200
+    assert "<form" in page.text
 
 
 def test_the_admin_port_tells_operators_how_it_is(serving: Serving) -> None:

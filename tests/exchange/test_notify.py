@@ -41,3 +41,16 @@ def test_a_setting_that_cannot_be_is_named(flags: dict[str, object], words: str)
         settings_of(dict(flags))
     assert words in str(trouble.value)
     assert trouble.value.code is Exit.USAGE
+
+
+def test_what_is_wrong_with_the_credentials_of_endpoints_is_said_at_the_start(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "credentials.json"
+    file.write_text('[{"endpoint": "https://b.example/", "client_id": "x"}, {"scope": 7}]')
+    with pytest.raises(Trouble) as trouble:
+        settings_of({"notify_allow": "https://a.example", "notify_credentials": str(file)})
+    words = str(trouble.value)
+    assert words.startswith("--notify-credentials")
+    assert "https://b.example/: token_endpoint is missing." in words
+    assert "row 2: scope must be a string." in words

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from governance.permit import WHOSE, Denied, Permit, decide, grant
 from standards.rows import Needs, Public, Transaction, Unaudited
@@ -141,3 +145,27 @@ def test_an_internal_door_opens_to_its_own_scope_only() -> None:
 
 def test_a_public_row_asks_for_nothing() -> None:
     assert decide("", a_row(Public("a test"))) == Permit()
+
+
+_GROUPS = st.lists(st.frozensets(st.tuples(st.text(), st.text()), max_size=3), max_size=3)
+
+
+@given(st.lists(st.text(), max_size=3), _GROUPS, st.text())
+def test_a_permit_that_one_service_tells_another_is_the_same_permit(
+    by: list[str], narrow: list[frozenset[tuple[str, str]]], version: str
+) -> None:
+    permit = Permit(tuple(by), tuple(narrow), version)
+    assert Permit.heard(json.loads(json.dumps(permit.told()))) == permit
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {}, {"by": [], "narrow": []}, {"by": [], "version": "2"}, {"narrow": [], "version": "2"},
+        {"by": [], "narrow": [[["a"]]], "version": "2"}, {"by": [], "narrow": None, "version": "2"},
+        [], None,
+    ],
+)  # fmt: skip
+def test_what_is_no_permit_is_never_heard_as_one_that_reaches_everything(said: Any) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        Permit.heard(said)

@@ -16,7 +16,8 @@ import httpx
 from joserfc.jwk import ECKey
 from pydantic import SecretStr
 
-from auth.clients import Client, Clients
+from auth.client import Client
+from auth.clients import Clients
 from chassis.mongo import Mongo
 from chassis.settings import Settings
 from exchange.apart import SERVICES, application

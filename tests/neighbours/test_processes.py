@@ -18,7 +18,8 @@ import pytest_asyncio
 from joserfc.jwk import ECKey
 from pydantic import SecretStr
 
-from auth.clients import Client, Clients
+from auth.client import Client
+from auth.clients import Clients
 from chassis.mongo import Mongo
 from chassis.settings import Settings
 from examples.a_submission import submission

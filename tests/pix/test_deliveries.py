@@ -32,12 +32,13 @@ from chassis.mongo import Mongo
 from pix import acts, stewarding
 from pix.change import Acting, Actor, Change
 from pix.deliveries import Deliveries, Pace, verdict
-from pix.endpoints import Received, Sender, trusting
+from pix.endpoints import Sender
 from pix.identifiers import Domains
 from pix.masters import Masters
 from pix.people import People
 from pix.sight import Sights
 from pix.subscriptions import Subscriptions
+from pix.wire import Received, trusting
 from standards import pmir_message
 from standards.r4.check import check_structure
 from tests.pix.makers import (
@@ -532,7 +533,7 @@ async def test_one_person_that_is_refused_does_not_hold_up_the_others(feed: Feed
 
 async def test_an_endpoint_that_is_no_longer_listed_is_not_called(feed: Feed) -> None:
     await feed.subscribe()
-    feed.worker.sender.allowed = allowed("https://other.example")
+    feed.worker.sender = Sender(allowed("https://other.example"), trusting())
     await feed.pix.feed(patient(COUNCIL, "3100068"))
     await feed.turn()
     assert feed.there.got == []

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.destinations import Allowed, allowed
-from pix.endpoints import Sender, Unsent, trusting
+from pix.endpoints import Sender
+from pix.wire import Unsent, trusting
 from tests.pix.makers_pmir import consuming
 
 MEDIA = "application/fhir+json"

@@ -15,7 +15,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 
-from auth.clients import Client, Clients, new_secret
+from auth.client import Client, new_secret
+from auth.clients import Clients
 from auth.people.people import People
 from auth.people.person import Appointment, Person
 from auth.people.reception import people_of

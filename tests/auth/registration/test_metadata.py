@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth.clients import Client, new_secret
+from auth.client import Client, new_secret
 from auth.registration.metadata import etag, read, written
 from tests.auth.authority import a_key
 from tests.auth.registration.test_rules import APP, BACKEND, BOTH, CONFIDENTIAL

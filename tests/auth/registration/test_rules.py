@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth.clients import Client, new_secret
-from auth.registration.rules import check, grant_for, origin_of, redirect_uri, web_address
+from auth.client import Client, new_secret, origin_of
+from auth.registration.rules import check, grant_for, redirect_uri, web_address
 from tests.auth.authority import a_key, public
 
 APP = Client(
