@@ -222,7 +222,7 @@ class Training:
 
     version: str
     out: Path
-    base: str = models.LATEST
+    base: str = ""
     file: Path | None = None
     labels: Path | None = None
     unlabelled: bool = False
@@ -241,7 +241,14 @@ def train(settings: Settings, wanted: Training, room: Room, console: Console) ->
         raise Trouble(
             Exit.USAGE, f"{wanted.out} exists; a model is versioned and never overwritten."
         )
-    present, shown = _model(wanted.base), _shown(wanted.base)
+    base = wanted.base or settings.matching_model or models.LATEST
+    present, shown = _model(base), _shown(base)
+    if wanted.version in (*models.shipped(), present.version):
+        raise Trouble(
+            Exit.USAGE,
+            f"There is a model {wanted.version} already; every decision names the version it was made by,"
+            " so give the new one a version of its own.",
+        )
     said, labels = (
         _of_file(settings, wanted)
         if wanted.file
@@ -268,7 +275,7 @@ def train(settings: Settings, wanted: Training, room: Room, console: Console) ->
         "u",
         "bits",
         "change",
-        title=f"{wanted.version} beside {wanted.base}",
+        title=f"{wanted.version} beside {present.version}",
     )
     for row in training.changed(new, present):
         table.add_row(
@@ -282,7 +289,8 @@ def train(settings: Settings, wanted: Training, room: Room, console: Console) ->
     console.print(table)
     console.print(
         f"Learnt from {len(said)} records, {'with labels' if any(labels) else 'without labels'}."
-        f" Try it before it is used: `throughline people link --shadow {wanted.out}`.",
+        f" Try it before it is used: `throughline people link --shadow {wanted.out}`."
+        f" It is used when the exchange is started with --matching-model {wanted.out}.",
         soft_wrap=True,
     )
     return Exit.OK
@@ -362,6 +370,14 @@ def _model(version: str) -> Model:
         return models.load(version)
     except (models.ModelError, ValueError) as fault:
         raise Trouble(Exit.USAGE, str(fault)) from fault
+
+
+def in_use(settings: Settings) -> Model:
+    """The model that these settings mean. Raises `Trouble`."""
+    try:
+        return models.load(settings.matching_model or models.LATEST)
+    except models.ModelError as fault:
+        raise Trouble(Exit.USAGE, f"--matching-model: {fault}") from fault
 
 
 def _shown(version: str) -> dict[str, object]:
@@ -466,6 +482,7 @@ def _run(settings: Settings, story: Callable[[People], Awaitable[T]]) -> T:
 @asynccontextmanager
 async def _people(settings: Settings, uri: str, prefix: str) -> AsyncIterator[People]:
     pack = _pack(settings)
+    in_use(settings)
     telemetry.configure(
         "warning"
     )  # what the audit does in the background would run through the bars

@@ -48,6 +48,7 @@ parked = typer.Typer(
 lines.add_typer(parked, name="parked")
 
 NEAR = ("data", "mongodb", "database_prefix")
+STORE = (*NEAR, "affinity", "public_url", "matching_model")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -207,7 +208,7 @@ def _chosen(ids: list[str] | None, every: bool) -> list[str] | None:
 
 
 @people.command("rebuild", epilog=EXITS)
-@with_settings(*NEAR, "affinity", "public_url")
+@with_settings(*STORE)
 def rebuild(settings: Settings) -> None:
     """Make everything that is derived about people anew, from what was said and decided.
 
@@ -228,7 +229,7 @@ Threads = Annotated[int, typer.Option(min=0, help="How many threads; 0 for all")
 
 
 @people.command("load", epilog=EXITS)
-@with_settings(*NEAR, "affinity", "public_url")
+@with_settings(*STORE)
 def load(
     settings: Settings,
     *,
@@ -276,7 +277,7 @@ def load(
 
 
 @people.command("link", epilog=EXITS)
-@with_settings(*NEAR, "affinity", "public_url")
+@with_settings(*STORE)
 def link(
     settings: Settings,
     *,
@@ -309,14 +310,17 @@ def link(
 
 
 @people.command("train", epilog=EXITS)
-@with_settings(*NEAR, "affinity", "public_url")
+@with_settings(*STORE)
 def train(
     settings: Settings,
     *,
     version: Annotated[str, typer.Argument(help="The new model's version, like 2027-01")],
     out: Annotated[Path | None, typer.Option(help="The new model's file [VERSION.json]")] = None,
     base: Annotated[
-        str, typer.Option(help="The model whose thresholds are kept (version or file) [latest]")
+        str,
+        typer.Option(
+            help="The model whose thresholds are kept (version or file); by default the one in use"
+        ),
     ] = "",
     file: Annotated[
         Path | None, typer.Option(help="Learn from this NDJSON of Patients instead of the store")
@@ -348,10 +352,9 @@ def train(
     stays in use. Needs the extra `linkage`.
     """
     from exchange import bulk as stories
-    from pix.model import LATEST
 
     wanted = stories.Training(
-        version, out or Path(f"{version}.json"), base or LATEST, file, labels, em, records, pairs, seed,
+        version, out or Path(f"{version}.json"), base, file, labels, em, records, pairs, seed,
         splink,
     )  # fmt: skip
     room = stories.Room(folder, memory, threads)
@@ -359,7 +362,7 @@ def train(
 
 
 @people.command("export", epilog=EXITS)
-@with_settings(*NEAR, "affinity", "public_url")
+@with_settings(*STORE)
 def export(
     settings: Settings,
     out: Annotated[

@@ -16,6 +16,7 @@ from exchange.clients import near_database
 from exchange.exits import Exit, Trouble
 from pix import rebuild as pix_rebuild
 from pix.app import prepared
+from pix.model import ModelError
 from pix.rebuild import Rebuilt
 from standards.outcome import Refused
 
@@ -23,7 +24,7 @@ from standards.outcome import Refused
 def rebuild(settings: Settings, console: Console) -> Exit:
     """Derive everything about people anew and say what was not as it should be.
 
-    Raises `Trouble` when the pack cannot be read or when records were fed meanwhile.
+    Raises `Trouble` when the pack or the model cannot be read or when records were fed meanwhile.
     """
     with near_database(settings) as (uri, prefix), _progress(console) as progress:
         made = asyncio.run(_rebuild(settings, uri, prefix, progress))
@@ -43,6 +44,8 @@ async def _rebuild(settings: Settings, uri: str, prefix: str, progress: Progress
         return await pix_rebuild.rebuild(people, datetime.now(UTC), told)
     except PackError as fault:
         raise Trouble(Exit.USAGE, f"--affinity: {fault}") from fault
+    except ModelError as fault:
+        raise Trouble(Exit.USAGE, f"--matching-model: {fault}") from fault
     except Refused as refusal:
         raise Trouble(Exit.REFUSED, refusal.issues[0].words) from refusal
     finally:

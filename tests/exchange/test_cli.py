@@ -168,6 +168,7 @@ def test_the_environment_is_checked_like_flags(run: Run, monkeypatch: pytest.Mon
         (("serve", "together", "--affinity", "atlantis"), "--affinity"),
         (("demo", "--affinity", "atlantis"), "--affinity"),
         (("serve", "--retrieval-credentials", "absent.json"), "--retrieval-credentials"),
+        (("serve", "--matching-model", "1999-01"), "--matching-model: No model 1999-01"),
     ],
 )
 def test_what_every_worker_would_stumble_over_is_said_before_anything_starts(
