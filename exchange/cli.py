@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+import typer.rich_utils
 from rich.console import Console
 
 from chassis.settings import Settings
 from conformance.cli import app as conformance
 from exchange import federating, keeping, reception, registering
 from exchange.exits import EXITS, Exit, Trouble
-from exchange.options import EVERY, with_settings
+from exchange.options import EVERY, Whole, with_settings
 
 app = typer.Typer(
     name="throughline",
@@ -46,6 +47,9 @@ parked = typer.Typer(
     help="Messages that could not be taken, and notices that were refused.", no_args_is_help=True
 )
 lines.add_typer(parked, name="parked")
+
+# Typer's own table cuts flags short on a narrow terminal.
+typer.rich_utils.Table = Whole  # type: ignore[attr-defined]
 
 NEAR = ("data", "mongodb", "database_prefix")
 STORE = (*NEAR, "affinity", "public_url", "matching_model")

@@ -104,6 +104,21 @@ def test_every_command_explains_itself_and_its_exit_codes(
     assert "Exit codes: 0 done" in " ".join(out.split()) or command == ("clients",)
 
 
+@pytest.mark.parametrize("command", [("serve",), ("people", "load"), ("clients", "add")])
+def test_help_fits_a_terminal_of_80_columns_with_nothing_cut_short(
+    command: tuple[str, ...],
+) -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "exchange", *command, "--help"],
+        capture_output=True, text=True, cwd=ROOT, check=True, env=os.environ | {"COLUMNS": "80"},
+    ).stdout  # fmt: skip
+    assert not re.search(r"[\w-]…", told)
+    assert max(len(line) for line in told.splitlines()) <= 80
+    if command == ("people", "load"):  # a paragraph is broken by the terminal, not by its source
+        assert "the same command goes on where it stood" in " ".join(told.split())
+        assert not re.search(r"^ {1,3}\S.{0,30}$\n^ \S", told, re.MULTILINE)
+
+
 def test_every_setting_is_a_flag_of_serve_and_its_variable_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
