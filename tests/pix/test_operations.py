@@ -185,6 +185,11 @@ async def test_merge_and_unmerge_are_exact_inverses_and_both_may_be_sent_twice(p
     assert {await person(pix, r) for r in (*a, *b)} == {kept}
     again = await done(pix, JO, "merge", **said, **WHY)
     assert (again["outcome"], again["decision"]) == (["already"], merged["decision"])
+    other = await ask(pix, JO, "unmerge", goldenResourceId=kept, **WHY)
+    assert other.status_code == 404
+    (words,) = diagnostics(other)
+    assert f"the person {kept} were given to another" in words
+    assert "not what was kept" in words
     undone = await done(pix, JO, "unmerge", decision=merged["decision"][0], **WHY)
     assert undone["outcome"] == ["done"]
     assert await state(pix, *a, *b) == before
