@@ -20,6 +20,7 @@ from conformance.cli import app as conformance
 from exchange import federating, keeping, reception, registering
 from exchange.exits import EXITS, Exit, Trouble
 from exchange.options import EVERY, Whole, with_settings
+from exchange.trail import trail
 
 app = typer.Typer(
     name="throughline",
@@ -38,6 +39,7 @@ app.add_typer(reception.practitioners, name="practitioners")
 app.add_typer(federating.providers, name="providers")
 app.add_typer(keeping.keys, name="keys")
 app.add_typer(keeping.retention, name="retention")
+app.add_typer(trail, name="audit")
 
 lines = typer.Typer(
     help="HL7 v2: say messages, and look after those that could not be taken.", no_args_is_help=True

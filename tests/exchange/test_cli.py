@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pymongo import MongoClient
 
 from chassis.settings import rows
 from exchange import cli, ports
@@ -91,6 +92,7 @@ COMMANDS = (
     *(("keys", name) for name in ("new", "list", "rotate", "retire", "encrypt")),
     *(("retention", name) for name in ("review", "approve", "destroy", "certificate")),
     *(("practitioners", name) for name in ("add", "list", "role", "password", "deactivate")),
+    ("audit", "verify"),
 )  # fmt: skip
 
 
@@ -224,6 +226,39 @@ def test_the_admin_port_tells_operators_how_it_is(serving: Serving) -> None:
     public = serving.ready["fhir"].removesuffix("/fhir")
     for path in ("/metrics", "/readyz", "/livez"):
         assert httpx.get(public + path).status_code == 404
+
+
+def test_an_operator_can_vouch_for_the_audit_trail(
+    run: Run, serving: Serving, mongod_uri: str, database_prefix: str, tmp_path: Path
+) -> None:
+    assert httpx.get(f"{serving.ready['fhir']}/Patient?family=x").status_code == 401  # is recorded
+    where = ("--data", serving.data)
+    code, out, errors = run("audit", "verify", *where)
+    assert code == Exit.OK, errors
+    assert re.search(r"sound: [1-9]\d* records in [1-9]\d* chains", out)
+    # heads that a log kept elsewhere tells: a chain that is gone from the database
+    log = tmp_path / "exchange.log"
+    log.write_text(
+        json.dumps({"code": "THL013", "chain": "gone", "seq": 3, "hash": "00" * 32}) + "\n"
+    )
+    code, out, _ = run("audit", "verify", *where, "--log", log)
+    assert code == Exit.FAILED
+    assert "gone" in out
+    code, _, errors = run("audit", "verify", *where, "--log", tmp_path / "absent.log")
+    assert code == Exit.USAGE
+    assert "cannot be read" in errors
+    client: MongoClient[dict[str, Any]] = MongoClient(mongod_uri)
+    with client:
+        events = client[f"{database_prefix}audit"]["events"]
+        row = events.find_one(sort=[("_id", 1)])
+        assert row is not None
+        events.update_one({"_id": row["_id"]}, {"$set": {"b": bytes(row["b"]) + b" "}})
+        try:
+            code, out, _ = run("audit", "verify", *where)
+        finally:
+            events.update_one({"_id": row["_id"]}, {"$set": {"b": row["b"]}})
+    assert code == Exit.FAILED
+    assert "edited" in out
 
 
 def registered(
