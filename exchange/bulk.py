@@ -118,7 +118,9 @@ def _known_domain(settings: Settings, domain: str) -> None:
     if not domains.known(system):
         raise Trouble(
             Exit.USAGE,
-            f"--domain {domain} is no identifier domain of the pack {settings.affinity}.",
+            f"--domain {domain} is no identifier domain of the pack {settings.affinity}. Name its system as"
+            " the records do, a URI such as https://fhir.nhs.uk/Id/nhs-number; identifier_domains.csv of the"
+            " pack lists them.",
         )
     if why := domains.unfeedable(system):
         raise Trouble(Exit.USAGE, f"--domain {domain}: people cannot be fed under it: {why}.")
@@ -396,9 +398,15 @@ def _shown(version: str) -> dict[str, object]:
 def export(
     settings: Settings, out: Path | None, chosen: Filter, kind: str, console: Console
 ) -> Exit:
-    """Write who is whom. Raises `Trouble`."""
+    """Write who is whom. Raises `Trouble` for a domain that is none and for numbers that nobody can be
+    between."""
     from pix.bulk import accounts, loads
     from pix.bulk import export as exporting
+
+    for system in chosen.systems:
+        _known_domain(settings, system)
+    if chosen.most and chosen.most < chosen.least:
+        raise Trouble(Exit.USAGE, f"--most {chosen.most} is less than --least {chosen.least}.")
 
     async def story(people: People) -> exporting.Exported:
         with _opened(out) as file, progress(console) as bars:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 import typer.rich_utils
+from pymongo.errors import ConnectionFailure
 from rich.console import Console
 
 from chassis.settings import Settings
@@ -64,6 +65,13 @@ def main(arguments: list[str] | None = None) -> None:
     except Trouble as fault:
         Console(stderr=True, highlight=False, soft_wrap=True).print(str(fault), markup=False)
         sys.exit(fault.code)
+    except ConnectionFailure:  # whoever asked whether it is there was told so, and then it was not
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            "MongoDB does not answer. Is it, or this machine, too busy, or gone? `throughline doctor` looks;"
+            " every command may be run again.",
+            markup=False,
+        )
+        sys.exit(Exit.NO_DATABASE)
 
 
 @app.command(epilog=EXITS)

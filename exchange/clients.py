@@ -36,6 +36,7 @@ from chassis.settings import Settings
 from exchange import whereabouts
 from exchange.database import check, database
 from exchange.exits import Exit, Trouble
+from exchange.options import Whole
 from exchange.rows import ROWS
 from standards import balp, registration
 from standards.rows import Transaction
@@ -252,7 +253,7 @@ def show(settings: Settings, console: Console, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([_row(client) for client in found], indent=1, ensure_ascii=False))
         return
-    table = Table(
+    table = Whole(  # it is where to look what a client may ask for, so nothing of it is cut short
         Column("Client", no_wrap=True),
         "Kind",
         "Scope",

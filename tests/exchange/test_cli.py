@@ -20,7 +20,7 @@ import pytest
 from pymongo import MongoClient
 
 from chassis.settings import rows
-from exchange import cli, ports
+from exchange import cli, ports, whereabouts
 from exchange.exits import Exit
 from exchange.rows import ROWS
 from tests.exchange.test_mongod import within
@@ -259,6 +259,22 @@ def test_an_operator_can_vouch_for_the_audit_trail(
             events.update_one({"_id": row["_id"]}, {"$set": {"b": row["b"]}})
     assert code == Exit.FAILED
     assert "edited" in out
+
+
+def test_a_database_that_has_gone_away_is_told_without_a_traceback(
+    run: Run, tmp_path: Path
+) -> None:
+    dead = f"mongodb://127.0.0.1:{ports.pick()}/?serverSelectionTimeoutMS=300"
+    forget = whereabouts.publish(
+        tmp_path, whereabouts.Whereabouts(os.getpid(), dead, "", "http://x/fhir", "", "", "")
+    )
+    try:
+        code, _, errors = run("clients", "list", "--data", tmp_path)
+    finally:
+        forget()
+    assert code == Exit.NO_DATABASE
+    assert "MongoDB does not answer" in errors
+    assert "Traceback" not in errors
 
 
 def registered(

@@ -202,6 +202,8 @@ async def test_a_model_is_trained_from_a_file_and_tried_in_the_shadow(
         (("rebuild", "--matching-model", "absent.json"), 2, "--matching-model: No model"),
         (("load", "absent.ndjson", "--domain", "urn:nowhere"), 2, "no identifier domain"),
         (("load", "absent.ndjson", "--over", "http"), 2, "--key"),
+        (("export", "--domain", "social-care"), 2, "Name its system as the records do"),
+        (("export", "--least", "5", "--most", "2"), 2, "--most 2 is less than --least 5"),
     ],
 )
 async def test_what_cannot_be_done_is_said_with_what_to_do(
