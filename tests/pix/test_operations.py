@@ -360,7 +360,7 @@ async def test_what_cannot_be_is_refused_in_words(pix: Pix) -> None:
         ("merge", {"fromGoldenResourceId": mine, "toGoldenResourceId": mine}, 400, "same person"),
         ("merge", {"fromGoldenResourceId": mine, "toGoldenResourceId": nobody}, 404, "person number"),
         ("unmerge", {"decision": "no-such-decision"}, 404, "no merge"),
-        ("unmerge", {"goldenResourceId": mine}, 404, "nothing was merged"),
+        ("unmerge", {"goldenResourceId": mine}, 404, "no merge is known"),
         ("unmerge", {"goldenResourceId": mine, "decision": "x"}, 400, "one way"),
         ("unmerge", {}, 400, "one way"),
         ("link", {"resourceId": f"Patient/{one}/_history/9", "goldenResourceId": other}, 409, "version"),
