@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.routing import Route as Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -26,7 +27,7 @@ from chassis.call import Answer, Call, Route, Service, dumps
 from chassis.cors import Origins
 from chassis.service import Endpoint, Rider
 from standards import capability, definitions, openapi
-from standards.outcome import METHOD, NOT_FOUND, ROUTE, Issue, Refused, outcome
+from standards.outcome import EXCEPTION, METHOD, NOT_FOUND, ROUTE, Issue, Refused, outcome
 from standards.rows import Transaction
 
 _BRACE = re.compile(r"\{[a-z]+\}").fullmatch
@@ -125,7 +126,7 @@ class Doors:
         if endpoint is not None:
             return endpoint, {}
         stem, _, last = path.rpartition("/")
-        found = self._last.get((method, stem)) if last else None
+        found = self._last.get((method, stem)) if last and last[0] != "$" else None
         return (found[1], {found[0]: last}) if found is not None else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -141,8 +142,18 @@ class Doors:
         await self.otherwise(scope, receive, send)
 
 
+class _Path(Path):
+    """A path of which no piece is an operation: `$match` is never somebody's id."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, more = super().matches(scope)
+        if any(str(v).startswith("$") for v in more.get("path_params", {}).values()):
+            return Match.NONE, {}
+        return match, more
+
+
 def _path(where: str, endpoint: ASGIApp, methods: list[str]) -> Path:
-    path = Path(where, endpoint, include_in_schema=False)
+    path = _Path(where, endpoint, include_in_schema=False)
     path.methods = set(methods)  # Starlette leaves the methods of a bare ASGI endpoint open
     return path
 
@@ -192,14 +203,26 @@ async def _nowhere(request: Request, refusal: Exception) -> Response:
     headers["X-Request-Id"] = str(uuid.uuid4())
     path = "".join(c if c.isprintable() else "?" for c in request.url.path[:100])
     if status == 405:
+        served = _served(request)
+        headers["Allow"] = ", ".join(served)
+        takes = ", ".join(m for m in served if m != "HEAD")
         issue = Issue(
-            METHOD, f"{request.method} is not served at {path}; GET /fhir/metadata lists what is."
+            METHOD,
+            f"{request.method} is not served at {path}, which takes {takes};"
+            " GET /fhir/metadata lists what there is.",
         )
     else:
         issue = Issue(ROUTE, f"Nothing is served at {path}; GET /fhir/metadata lists what is.")
     return Response(
         dumps(outcome([issue])), status, headers, media_type="application/fhir+json;charset=utf-8"
     )
+
+
+def _served(request: Request) -> list[str]:
+    """Every method of every route for this path: the first route alone would name its own (RFC 9110)."""
+    routes = request.app.router.routes
+    found = [r for r in routes if r.matches(request.scope)[0] is not Match.NONE]
+    return sorted({m for r in found for m in getattr(r, "methods", None) or ()})
 
 
 class Guard:
@@ -229,6 +252,6 @@ class Guard:
             )  # fmt: skip
             if begun:
                 raise
-            issue = Issue(ROUTE, "This server failed while reading the request.")
+            issue = Issue(EXCEPTION, "This server failed while reading the request.")
             answer = Response(dumps(outcome([issue])), 500, media_type="application/fhir+json")
             await answer(scope, receive, send)

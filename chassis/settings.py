@@ -44,6 +44,11 @@ class Settings(BaseSettings):
     affinity: str = _f(
         "greater_manchester", "Affinity pack: a folder name under affinity/ or a path"
     )
+    matching_model: str = _f(
+        "",
+        "What records are matched by: the version of a model that comes with the product, or a JSON file "
+        "that `people train` wrote; empty: the newest version (docs/identity.md)",
+    )
     home_community: str = _f(
         "",
         "This community's id (urn:oid:…), as targetCommunityIdList of ITI-66 and ITI-67 names it",

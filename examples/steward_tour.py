@@ -4,8 +4,7 @@
     STEWARD_TOKEN  a steward (role R-ADM, scope throughline.steward)
     SECOND_TOKEN   another one
 
-    throughline clients add desk-one --jwks desk-one.jwks --scope throughline.steward --role R-ADM
-    throughline token --client desk-one --key desk-one.pem --scope throughline.steward
+docs/stewardship.md has the commands that register the two desks and get the tokens.
 
 It only speaks HTTP and uses nothing of this project; copy it into whatever language you work in. The
 people are invented.
@@ -135,4 +134,7 @@ async def main(base: str) -> None:
 
 
 if __name__ == "__main__":
+    missing = [n for n in ("FEED_TOKEN", "STEWARD_TOKEN", "SECOND_TOKEN") if n not in os.environ]
+    if len(sys.argv) != 2 or missing:
+        raise SystemExit(f"{__doc__}\nMissing: {', '.join(missing) or 'BASE'}")
     asyncio.run(main(sys.argv[1]))

@@ -82,7 +82,7 @@ async def opened(
         people: People = FarPeople(far.at(settings.pix_url))
         if service == "audit":
             opened_service = await stack.enter_async_context(
-                audit.app.open_service(settings, mongo)
+                audit.app.open_service(settings, mongo, people=people)
             )
             sink = opened_service.near
         writer = AuditWriter(sink)

@@ -108,7 +108,9 @@ def _known_domain(settings: Settings, domain: str) -> None:
     if not domains.known(system):
         raise Trouble(
             Exit.USAGE,
-            f"--domain {domain} is no identifier domain of the pack {settings.affinity}.",
+            f"--domain {domain} is no identifier domain of the pack {settings.affinity}. Name its system as"
+            " the records do, a URI such as https://fhir.nhs.uk/Id/nhs-number; identifier_domains.csv of the"
+            " pack lists them.",
         )
     if why := domains.unfeedable(system):
         raise Trouble(Exit.USAGE, f"--domain {domain}: people cannot be fed under it: {why}.")
@@ -212,7 +214,7 @@ class Training:
 
     version: str
     out: Path
-    base: str = models.LATEST
+    base: str = ""
     file: Path | None = None
     labels: Path | None = None
     unlabelled: bool = False
@@ -231,7 +233,14 @@ def train(settings: Settings, wanted: Training, room: Room, console: Console) ->
         raise Trouble(
             Exit.USAGE, f"{wanted.out} exists; a model is versioned and never overwritten."
         )
-    present, shown = _model(wanted.base), _shown(wanted.base)
+    base = wanted.base or settings.matching_model or models.LATEST
+    present, shown = _model(base), _shown(base)
+    if wanted.version in (*models.shipped(), present.version):
+        raise Trouble(
+            Exit.USAGE,
+            f"There is a model {wanted.version} already; every decision names the version it was made by,"
+            " so give the new one a version of its own.",
+        )
     said, labels = (
         _of_file(settings, wanted)
         if wanted.file
@@ -258,7 +267,7 @@ def train(settings: Settings, wanted: Training, room: Room, console: Console) ->
         "u",
         "bits",
         "change",
-        title=f"{wanted.version} beside {wanted.base}",
+        title=f"{wanted.version} beside {present.version}",
     )
     for row in training.changed(new, present):
         table.add_row(
@@ -272,7 +281,8 @@ def train(settings: Settings, wanted: Training, room: Room, console: Console) ->
     console.print(table)
     console.print(
         f"Learnt from {len(said)} records, {'with labels' if any(labels) else 'without labels'}."
-        f" Try it before it is used: `throughline people link --shadow {wanted.out}`.",
+        f" Try it before it is used: `throughline people link --shadow {wanted.out}`."
+        f" It is used when the exchange is started with --matching-model {wanted.out}.",
         soft_wrap=True,
     )
     return Exit.OK
@@ -354,6 +364,14 @@ def _model(version: str) -> Model:
         raise Trouble(Exit.USAGE, str(fault)) from fault
 
 
+def in_use(settings: Settings) -> Model:
+    """The model that these settings mean. Raises `Trouble`."""
+    try:
+        return models.load(settings.matching_model or models.LATEST)
+    except models.ModelError as fault:
+        raise Trouble(Exit.USAGE, f"--matching-model: {fault}") from fault
+
+
 def _shown(version: str) -> dict[str, object]:
     from importlib.resources import files
 
@@ -370,9 +388,15 @@ def _shown(version: str) -> dict[str, object]:
 def export(
     settings: Settings, out: Path | None, chosen: Filter, kind: str, console: Console
 ) -> Exit:
-    """Write who is whom. Raises `Trouble`."""
+    """Write who is whom. Raises `Trouble` for a domain that is none and for numbers that nobody can be
+    between."""
     from pix.bulk import accounts, loads
     from pix.bulk import export as exporting
+
+    for system in chosen.systems:
+        _known_domain(settings, system)
+    if chosen.most and chosen.most < chosen.least:
+        raise Trouble(Exit.USAGE, f"--most {chosen.most} is less than --least {chosen.least}.")
 
     async def story(people: People) -> exporting.Exported:
         with _opened(out) as file, progress(console) as bars:
@@ -456,6 +480,7 @@ def _run(settings: Settings, story: Callable[[People], Awaitable[T]]) -> T:
 @asynccontextmanager
 async def _people(settings: Settings, mongo: Mongo) -> AsyncIterator[People]:
     pack = _pack(settings)
+    in_use(settings)
     telemetry.configure(
         "warning"
     )  # what the audit does in the background would run through the bars

@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+import typer.rich_utils
+from pymongo.errors import ConnectionFailure
 from rich.console import Console
 
 from chassis.settings import Settings
 from conformance.cli import app as conformance
 from exchange import federating, keeping, reception, registering
 from exchange.exits import EXITS, Exit, Trouble
-from exchange.options import EVERY, with_settings
+from exchange.options import EVERY, Whole, with_settings
+from exchange.trail import trail
 
 app = typer.Typer(
     name="throughline",
@@ -37,6 +40,7 @@ app.add_typer(reception.practitioners, name="practitioners")
 app.add_typer(federating.providers, name="providers")
 app.add_typer(keeping.keys, name="keys")
 app.add_typer(keeping.retention, name="retention")
+app.add_typer(trail, name="audit")
 
 lines = typer.Typer(
     help="HL7 v2: say messages, and look after those that could not be taken.", no_args_is_help=True
@@ -47,7 +51,11 @@ parked = typer.Typer(
 )
 lines.add_typer(parked, name="parked")
 
+# Typer's own table cuts flags short on a narrow terminal.
+typer.rich_utils.Table = Whole  # type: ignore[attr-defined]
+
 NEAR = ("data", "mongodb", "database_prefix")
+STORE = (*NEAR, "affinity", "public_url", "matching_model")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -57,6 +65,13 @@ def main(arguments: list[str] | None = None) -> None:
     except Trouble as fault:
         Console(stderr=True, highlight=False, soft_wrap=True).print(str(fault), markup=False)
         sys.exit(fault.code)
+    except ConnectionFailure:  # whoever asked whether it is there was told so, and then it was not
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            "MongoDB does not answer. Is it, or this machine, too busy, or gone? `throughline doctor` looks;"
+            " every command may be run again.",
+            markup=False,
+        )
+        sys.exit(Exit.NO_DATABASE)
 
 
 @app.command(epilog=EXITS)
@@ -207,7 +222,7 @@ def _chosen(ids: list[str] | None, every: bool) -> list[str] | None:
 
 
 @people.command("rebuild", epilog=EXITS)
-@with_settings(*NEAR, "affinity", "public_url")
+@with_settings(*STORE)
 def rebuild(settings: Settings) -> None:
     """Make everything that is derived about people anew, from what was said and decided.
 
@@ -228,7 +243,7 @@ Threads = Annotated[int, typer.Option(min=0, help="How many threads; 0 for all")
 
 
 @people.command("load", epilog=EXITS)
-@with_settings(*NEAR, "affinity", "public_url")
+@with_settings(*STORE)
 def load(
     settings: Settings,
     *,
@@ -276,7 +291,7 @@ def load(
 
 
 @people.command("link", epilog=EXITS)
-@with_settings(*NEAR, "affinity", "public_url")
+@with_settings(*STORE)
 def link(
     settings: Settings,
     *,
@@ -309,14 +324,17 @@ def link(
 
 
 @people.command("train", epilog=EXITS)
-@with_settings(*NEAR, "affinity", "public_url")
+@with_settings(*STORE)
 def train(
     settings: Settings,
     *,
     version: Annotated[str, typer.Argument(help="The new model's version, like 2027-01")],
     out: Annotated[Path | None, typer.Option(help="The new model's file [VERSION.json]")] = None,
     base: Annotated[
-        str, typer.Option(help="The model whose thresholds are kept (version or file) [latest]")
+        str,
+        typer.Option(
+            help="The model whose thresholds are kept (version or file); by default the one in use"
+        ),
     ] = "",
     file: Annotated[
         Path | None, typer.Option(help="Learn from this NDJSON of Patients instead of the store")
@@ -348,10 +366,9 @@ def train(
     stays in use. Needs the extra `linkage`.
     """
     from exchange import bulk as stories
-    from pix.model import LATEST
 
     wanted = stories.Training(
-        version, out or Path(f"{version}.json"), base or LATEST, file, labels, em, records, pairs, seed,
+        version, out or Path(f"{version}.json"), base, file, labels, em, records, pairs, seed,
         splink,
     )  # fmt: skip
     room = stories.Room(folder, memory, threads)
@@ -359,7 +376,7 @@ def train(
 
 
 @people.command("export", epilog=EXITS)
-@with_settings(*NEAR, "affinity", "public_url")
+@with_settings(*STORE)
 def export(
     settings: Settings,
     out: Annotated[

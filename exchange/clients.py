@@ -33,6 +33,7 @@ from chassis.mongo import Mongo
 from chassis.settings import Settings
 from exchange.exits import Exit, Trouble
 from exchange.nearby import with_mongo
+from exchange.options import Whole
 from exchange.rows import ROWS
 from standards import balp, registration
 from standards.rows import Transaction
@@ -249,7 +250,7 @@ def show(settings: Settings, console: Console, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([_row(client) for client in found], indent=1, ensure_ascii=False))
         return
-    table = Table(
+    table = Whole(  # it is where to look what a client may ask for, so nothing of it is cut short
         Column("Client", no_wrap=True),
         "Kind",
         "Scope",

@@ -23,6 +23,7 @@ from affinity.pack import PackError, load
 from chassis.settings import Settings, rows
 from exchange import hl7v2, mongod, ports, whereabouts
 from exchange.exits import Trouble
+from pix import model as models
 from repository import credentials
 
 LIBRARIES = ("pymongo", "granian", "fastapi", "msgspec", "orjson", "lxml", "joserfc")
@@ -95,6 +96,16 @@ def _pack(settings: Settings) -> Finding:
         return Finding("Affinity pack", False, "retrieval credentials", str(fault))
     said = f"{pack.title}: {len(pack.domains)} identifier domains, {len(pack.document_types)} document types"
     return Finding("Affinity pack", True, said)
+
+
+def _model(settings: Settings) -> Finding:
+    try:
+        model = models.load(settings.matching_model or models.LATEST)
+    except models.ModelError as fault:
+        return Finding("Matching model", False, settings.matching_model, str(fault))
+    join, ask = model.thresholds.join, model.thresholds.review
+    said = f"{model.version}: joins from {join:+g} bits, asks people from {ask:+g}"
+    return Finding("Matching model", True, said)
 
 
 def _mongodb(settings: Settings) -> Finding:
@@ -199,5 +210,5 @@ def _hl7v2(settings: Settings) -> Finding:
 
 
 CHECKS: tuple[Callable[[Settings], Finding], ...] = (
-    _python, _pack, _mongodb, _port, _hl7v2, _folder, _keys, _clock,
+    _python, _pack, _model, _mongodb, _port, _hl7v2, _folder, _keys, _clock,
 )  # fmt: skip

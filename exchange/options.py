@@ -11,6 +11,10 @@ from urllib.parse import urlsplit
 
 import typer
 from pydantic import SecretStr, ValidationError
+from rich.columns import Columns
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from chassis.address import networks
 from chassis.destinations import allowed
@@ -60,11 +64,35 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
                 )
             )
             annotations[row.name] = kind | None
+        run.__doc__ = flowing(command.__doc__ or "")
         run.__signature__ = kept.replace(parameters=own)  # type: ignore[attr-defined]
         run.__annotations__ = {n: h for n, h in annotations.items() if n != "settings"}
         return run
 
     return decorate
+
+
+def flowing(text: str) -> str:
+    """PURE: paragraphs as one line each, for a terminal of any width to break where it ends."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+class Whole(Table):
+    """A table that breaks a long word and never leaves out its end: a flag must be there to be typed."""
+
+    def add_row(self, *cells: RenderableType | None, **how: Any) -> None:
+        """Add a row and let every word of it be broken."""
+        super().add_row(*cells, **how)
+        for column in self.columns:
+            column.overflow = "fold"
+        for cell in cells:
+            if isinstance(
+                cell, Columns
+            ):  # Typer lays help, variable and default beside one another
+                for part in cell.renderables:
+                    if isinstance(part, Text):
+                        part.overflow = "fold"
 
 
 def settings_of(flags: dict[str, Any]) -> Settings:

@@ -15,6 +15,7 @@ from exchange.nearby import with_mongo
 from exchange.progress import progress
 from pix import rebuild as pix_rebuild
 from pix.app import prepared
+from pix.model import ModelError
 from pix.rebuild import Rebuilt
 from standards.outcome import Refused
 
@@ -22,7 +23,7 @@ from standards.outcome import Refused
 def rebuild(settings: Settings, console: Console) -> Exit:
     """Derive everything about people anew and say what was not as it should be.
 
-    Raises `Trouble` when the pack cannot be read or when records were fed meanwhile.
+    Raises `Trouble` when the pack or the model cannot be read or when records were fed meanwhile.
     """
     made = with_mongo(settings, lambda mongo: _rebuild(settings, mongo, console), pool=4)
     _show(made, console)
@@ -41,6 +42,8 @@ async def _rebuild(settings: Settings, mongo: Mongo, console: Console) -> Rebuil
             return await pix_rebuild.rebuild(people, datetime.now(UTC), told)
     except PackError as fault:
         raise Trouble(Exit.USAGE, f"--affinity: {fault}") from fault
+    except ModelError as fault:
+        raise Trouble(Exit.USAGE, f"--matching-model: {fault}") from fault
     except Refused as refusal:
         raise Trouble(Exit.REFUSED, refusal.issues[0].words) from refusal
 

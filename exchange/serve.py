@@ -37,6 +37,7 @@ from exchange import admin, hl7v2, ports, whereabouts, worker
 from exchange.database import database
 from exchange.exits import Exit, Trouble
 from exchange.whereabouts import Whereabouts
+from pix import model as models
 from repository import credentials
 
 SERVICES = ("together", "pix", "registry", "repository", "auth", "audit")
@@ -157,6 +158,10 @@ def _refuse_unusable(settings: Settings, service: str) -> None:
         credentials.load(settings.retrieval_credentials, pack.organisations)
     except ValueError as fault:
         raise Trouble(Exit.USAGE, f"--retrieval-credentials: {fault}") from fault
+    try:
+        models.load(settings.matching_model or models.LATEST)
+    except models.ModelError as fault:
+        raise Trouble(Exit.USAGE, f"--matching-model: {fault}") from fault
     if service == "together":
         return
     key = settings.service_key.get_secret_value()

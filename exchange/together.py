@@ -62,10 +62,12 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Sequence[Service], R
         stack.push_async_callback(mongo.close)
         await mongo.warm()
         words = vocabulary(pack)
-        trail = await stack.enter_async_context(audit.app.open_service(settings, mongo))
+        identities = Later()
+        trail = await stack.enter_async_context(
+            audit.app.open_service(settings, mongo, people=identities)
+        )
         writer = AuditWriter(trail.near)
         stack.push_async_callback(writer.close)
-        identities = Later()
         tokens = await stack.enter_async_context(
             auth.app.open_service(
                 settings, mongo, audit=writer, patients=identities, words=words, rows=ROWS

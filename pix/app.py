@@ -31,6 +31,7 @@ from chassis.mongo import Mongo
 from chassis.outbox import Forwarder, Writer
 from chassis.settings import Settings
 from governance.stewards import Stewards
+from pix import model as models
 from pix.crossreference import CrossReference
 from pix.deliveries import Deliveries, Pace
 from pix.demographics import Demographics
@@ -79,8 +80,15 @@ _PLAIN = balp.Vocabulary()
 
 
 async def prepared(settings: Settings, mongo: Mongo, pack: Pack) -> People:
-    """The People store with its collections and indexes, for the service and for the command line."""
-    people = People(mongo, Domains(pack, settings.fhir_base))
+    """The People store with its collections and indexes, for the service and for the command line.
+
+    Raises `ModelError` when the model of the settings cannot be used.
+    """
+    people = People(
+        mongo,
+        Domains(pack, settings.fhir_base),
+        models.load(settings.matching_model or models.LATEST),
+    )
     await people.prepare(_INDEXES)
     return people
 

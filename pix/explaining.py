@@ -193,11 +193,14 @@ def _weighed(told: Explained) -> Iterable[str]:
     if comparison is None:
         yield "Nothing of the two could be compared."
         return
-    when = f"When it was decided, on {day(told.at)}," if told.kept else "Today"
+    when, weighs, starts, adds = (
+        (f"When it was decided, on {day(told.at)},", "weighed", "started", "added or took")
+        if told.kept
+        else ("Today", "weighs", "starts", "adds or takes")
+    )
     yield (
-        f"{when} the evidence weighs {number(comparison.weight)} bits, {chance(comparison)}: "
-        f"it starts from {number(comparison.prior)} for two people picked at random, and every line "
-        "adds or takes."
+        f"{when} the evidence {weighs} {number(comparison.weight)} bits, {chance(comparison)}: it {starts} "
+        f"from {number(comparison.prior)} for two people picked at random, and every line {adds}."
     )
     speaking = [line for line in told.lines if line.points > 0.05]
     if speaking:

@@ -125,7 +125,10 @@ class Feed:
         asked = self.domains.identifier(system, value)
         call.account.patients.append((asked.system, asked.value))
         if not self.domains.known(asked.system):
-            words = "No domain of this exchange has this system; GET /fhir/metadata and the pack list them."
+            words = (
+                "No domain of this exchange has this system; identifier_domains.csv of its affinity pack"
+                " lists them (docs/identifier-domains.md)."
+            )
             raise Refused(Issue(CODE_INVALID, words, "identifier", xds=""), status=400)
         return asked
 

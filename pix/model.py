@@ -145,19 +145,44 @@ def tallied(members: Iterable[Traits]) -> frozenset[str]:
 
 @lru_cache(4)
 def load(version: str = LATEST) -> Model:
-    """A model that is shipped, by version, or any other by path. Raises `ModelError`."""
+    """A model that is shipped, by version, or any other by path. Raises `ModelError`.
+
+    Every decision names the version that it was made by, so no file may call itself by the version of
+    a shipped model and say something else.
+    """
     path = Path(version)
     if path.suffix == ".json":
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
     else:
-        shipped = files("pix").joinpath("models", f"{version}.json")
-        text = shipped.read_text(encoding="utf-8") if shipped.is_file() else ""
+        text = _shipped(version)
     if not text:
-        known = sorted(p.name[:-5] for p in files("pix").joinpath("models").iterdir())
         raise ModelError(
-            f"No model {version}. Known: {', '.join(known)}; or give the path of a file."
+            f"No model {version}. Known: {', '.join(shipped())}; or give the path of a file."
         )
-    return read(json.loads(text))
+    try:
+        said = json.loads(text)
+    except ValueError as fault:
+        raise ModelError(f"{version} is no JSON: {fault}.") from fault
+    if not isinstance(said, dict):
+        raise ModelError(f"{version} holds no model: it must be one JSON object.")
+    model = read(said)
+    if model.version in shipped() and said != json.loads(_shipped(model.version)):
+        raise ModelError(
+            f"{version} calls itself {model.version}, which comes with the product and says something"
+            " else: give it a version of its own."
+        )
+    return model
+
+
+def shipped() -> tuple[str, ...]:
+    """The versions that come with the product, the oldest first."""
+    folder = files("pix").joinpath("models")
+    return tuple(sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".json")))
+
+
+def _shipped(version: str) -> str:
+    file = files("pix").joinpath("models", f"{version}.json")
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 def read(said: Mapping[str, Any]) -> Model:

@@ -189,7 +189,12 @@ async def latest_merge(people: People, *, record: str = "", person: str = "") ->
     )
     rows = await people.decisions.many(where, {"_id": 1}, sort=[("at", -1), ("_id", -1)], limit=1)
     if not rows:
-        raise Refused(Issue(NOT_FOUND, "Nothing was merged that could be undone.", "decision"))
+        ended = f"the record {record} was" if record else f"the records of the person {person} were"
+        words = (
+            f"No merge is known by which {ended} given to another. Name what ended by the merge, not what was"
+            " kept; or the decision, as $link-history tells it."
+        )
+        raise Refused(Issue(NOT_FOUND, words, "decision"))
     return str(rows[0]["_id"])
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from standards import stewardship
 from standards.rows import Operand, Public, SearchParameter, Transaction, Unaudited
 
+HL7 = "http://hl7.org/"
 PROFILES = "https://profiles.ihe.net/"
 TYPES = ("OperationDefinition", "SearchParameter")
 Json = dict[str, Any]
@@ -47,9 +48,9 @@ def definitions(rows: Iterable[Transaction], date: str) -> Mapping[tuple[str, st
         if own["url"] in served:
             made[TYPES[0], id_] = dict(own)
     for row in every:
-        if row.operation and row.definition.startswith(PROFILES):
+        if row.operation and not row.definition.startswith(HL7):
             operation = _operation(row, date)
-            made[TYPES[0], operation["id"]] = operation
+            made.setdefault((TYPES[0], operation["id"]), operation)
     for parameter in (p for r in every for p in r.search):
         if not parameter.definition.startswith(PROFILES):
             continue
@@ -72,7 +73,7 @@ def _named(kind: str, url: str, name: str, words: str, date: str) -> Json:
         "name": "".join(c for c in name.title() if c.isalnum()),
         "status": "active",
         "date": date,
-        "publisher": "Throughline, after IHE",
+        "publisher": "Throughline, after IHE" if url.startswith(PROFILES) else "Throughline",
         "description": words or name,
     }
 
@@ -97,8 +98,10 @@ def _operation(row: Transaction, date: str) -> Json:
 
 
 def _asks(row: Transaction) -> bool:
-    """Whether an operation only reads."""
-    return not isinstance(row.scope, Public) and row.scope.letter in ("r", "s")
+    """Whether an operation only reads: by what its scope allows, or by what its audit says it does."""
+    letter = "" if isinstance(row.scope, Public) else row.scope.letter
+    acts = "" if isinstance(row.audit, Unaudited) else row.audit.action
+    return letter in ("r", "s") or (not letter and acts == "R")
 
 
 def _operand(operand: Operand) -> Json:

@@ -8,9 +8,13 @@ from typing import Any
 
 from standards.rows import Needs, Transaction
 
+_FORM = "application/x-www-form-urlencoded"
 _ANSWER = {
     "description": "A FHIR resource, or an OperationOutcome that says what is wrong and where."
 }
+
+
+_OTHER = {"description": "JSON or a page, as the specification says that is named here."}
 
 
 def document(rows: Iterable[Transaction]) -> dict[str, Any]:
@@ -42,7 +46,8 @@ def _operation(row: Transaction, method: str, where: str) -> dict[str, Any]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"\{(\w+)\}", where)
     ]
-    if method == "GET" or row.interaction != "search-type":
+    in_body = method == "POST" and row.interaction in ("search-type", "operation")
+    if not in_body:
         parameters += [
             {
                 "name": p.name,
@@ -61,15 +66,24 @@ def _operation(row: Transaction, method: str, where: str) -> dict[str, Any]:
         "description": row.words or row.see,
         "tags": [row.service],
         "parameters": parameters,
-        "responses": {"default": _ANSWER},
+        "responses": {"default": _ANSWER if row.surface == "fhir" else _OTHER},
     }
     if isinstance(row.scope, Needs):
         said["security"] = [{"smart": []}]
     if row.body != "none" and method in ("POST", "PUT", "PATCH"):
-        media = "application/json" if row.body == "json" else "application/fhir+json"
-        said["requestBody"] = {"content": {media: {"schema": {"type": "object"}}}}
+        said["requestBody"] = _body(*_media(row))
     elif row.interaction == "search-type" and method == "POST":
-        said["requestBody"] = {
-            "content": {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}}
-        }
+        said["requestBody"] = _body(_FORM)
     return said
+
+
+def _media(row: Transaction) -> tuple[str, ...]:
+    if row.body == "json":
+        return ("application/json",)
+    if row.body == "raw":  # OAuth's requests are forms; a deposit between services is its bytes
+        return (_FORM,) if row.service == "auth" else ("application/octet-stream",)
+    return ("application/fhir+json", "application/fhir+xml")
+
+
+def _body(*media: str) -> dict[str, Any]:
+    return {"content": {m: {"schema": {"type": "object"}} for m in media}}

@@ -15,7 +15,7 @@ from typing import Any
 
 from standards import balp
 from standards.outcome import INVALID, REQUIRED, Issue, refuse_if
-from standards.rows import AuditPattern, Needs, Transaction, Unaudited
+from standards.rows import AuditPattern, Needs, Operand, Transaction, Unaudited
 
 DEFINITIONS = "https://throughline.example/fhir/OperationDefinition/"
 SEE = "docs/decisions/0024-retention-and-destruction.md"
@@ -63,11 +63,19 @@ def _operation(
         body="parameters",
         operation=name,
         definition=DEFINITIONS + name,
+        operands=(*map(_operand, takes), _GIVEN),
         words=words,
     )
     return Operation(row, takes)
 
 
+def _operand(given: Given) -> Operand:
+    kind = given.value.removeprefix("value")
+    most = "*" if given.most is None else str(given.most)
+    return Operand(given.name, "in", given.least, most, kind[0].lower() + kind[1:], given.words)
+
+
+_GIVEN = Operand("return", "out", 1, "1", "Parameters", "what was found or done (docs/records.md)")
 _REASON = Given("reason", "valueString", 1, 1, "why, in words; it goes on the certificate")
 _DISPOSAL = Given("disposal", "valueString", 1, 1, "the id that $retention-approve gave")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from lxml import etree
 
 from examples.steward_tour import tour
 from pix.model import load
+from pix.waterfall import drawn
 from tests.running import Exchange
 from tools.draw_explanations import FOLDER, PICTURES
 
@@ -42,9 +44,14 @@ async def test_a_steward_token_opens_nothing_else(exchange: Exchange) -> None:
 def test_the_pictures_of_the_page_show_what_the_model_says(name: str) -> None:
     assert f"pictures/{name}" in PAGE.read_text()
     told = PICTURES[name]
+    assert (FOLDER / name).read_bytes() == drawn(told), "run `python -m tools.draw_explanations`"
     picture = etree.fromstring((FOLDER / name).read_bytes())
     rows = picture.findall(f".//{SVG}g[@role='row']")
     shown = [" ".join(r.find(f"{SVG}text[@role='cell']").itertext()) for r in rows[1:]]
     assert shown[1:-1] == [line.name for line in told.lines]
+    (alt,) = re.findall(rf"!\[([^\]]*)\]\(pictures/{name}\)", PAGE.read_text())
+    for line in told.lines:
+        way = "plus" if line.points > 0 else "minus"
+        assert f"{line.name.lower()} {way} {abs(line.points):.1f}" in alt
     assert bool(told.comparison and told.comparison.vetoes) == (name == "a-refusal.svg")
     assert f"Model {load().version}" in " ".join(picture.itertext())

@@ -17,9 +17,10 @@ from typing import Any
 
 import httpx
 import pytest
+from pymongo import MongoClient
 
 from chassis.settings import rows
-from exchange import cli, ports
+from exchange import cli, ports, whereabouts
 from exchange.exits import Exit
 from exchange.rows import ROWS
 from tests.exchange.test_mongod import within
@@ -91,6 +92,7 @@ COMMANDS = (
     *(("keys", name) for name in ("new", "list", "rotate", "retire", "encrypt")),
     *(("retention", name) for name in ("review", "approve", "destroy", "certificate")),
     *(("practitioners", name) for name in ("add", "list", "role", "password", "deactivate")),
+    ("audit", "verify"),
 )  # fmt: skip
 
 
@@ -102,6 +104,21 @@ def test_every_command_explains_itself_and_its_exit_codes(
     assert code == Exit.OK
     assert "Usage: throughline" in out
     assert "Exit codes: 0 done" in " ".join(out.split()) or command == ("clients",)
+
+
+@pytest.mark.parametrize("command", [("serve",), ("people", "load"), ("clients", "add")])
+def test_help_fits_a_terminal_of_80_columns_with_nothing_cut_short(
+    command: tuple[str, ...],
+) -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "exchange", *command, "--help"],
+        capture_output=True, text=True, cwd=ROOT, check=True, env=os.environ | {"COLUMNS": "80"},
+    ).stdout  # fmt: skip
+    assert not re.search(r"[\w-]…", told)
+    assert max(len(line) for line in told.splitlines()) <= 80
+    if command == ("people", "load"):  # a paragraph is broken by the terminal, not by its source
+        assert "the same command goes on where it stood" in " ".join(told.split())
+        assert not re.search(r"^ {1,3}\S.{0,30}$\n^ \S", told, re.MULTILINE)
 
 
 def test_every_setting_is_a_flag_of_serve_and_its_variable_is_told(
@@ -168,6 +185,7 @@ def test_the_environment_is_checked_like_flags(run: Run, monkeypatch: pytest.Mon
         (("serve", "together", "--affinity", "atlantis"), "--affinity"),
         (("demo", "--affinity", "atlantis"), "--affinity"),
         (("serve", "--retrieval-credentials", "absent.json"), "--retrieval-credentials"),
+        (("serve", "--matching-model", "1999-01"), "--matching-model: No model 1999-01"),
     ],
 )
 def test_what_every_worker_would_stumble_over_is_said_before_anything_starts(
@@ -212,6 +230,55 @@ def test_the_admin_port_tells_operators_how_it_is(serving: Serving) -> None:
     public = serving.ready["fhir"].removesuffix("/fhir")
     for path in ("/metrics", "/readyz", "/livez"):
         assert httpx.get(public + path).status_code == 404
+
+
+def test_an_operator_can_vouch_for_the_audit_trail(
+    run: Run, serving: Serving, mongod_uri: str, database_prefix: str, tmp_path: Path
+) -> None:
+    assert httpx.get(f"{serving.ready['fhir']}/Patient?family=x").status_code == 401  # is recorded
+    where = ("--data", serving.data)
+    code, out, errors = run("audit", "verify", *where)
+    assert code == Exit.OK, errors
+    assert re.search(r"sound: [1-9]\d* records in [1-9]\d* chains", out)
+    # heads that a log kept elsewhere tells: a chain that is gone from the database
+    log = tmp_path / "exchange.log"
+    log.write_text(
+        json.dumps({"code": "THL013", "chain": "gone", "seq": 3, "hash": "00" * 32}) + "\n"
+    )
+    code, out, _ = run("audit", "verify", *where, "--log", log)
+    assert code == Exit.FAILED
+    assert "gone" in out
+    code, _, errors = run("audit", "verify", *where, "--log", tmp_path / "absent.log")
+    assert code == Exit.USAGE
+    assert "cannot be read" in errors
+    client: MongoClient[dict[str, Any]] = MongoClient(mongod_uri)
+    with client:
+        events = client[f"{database_prefix}audit"]["events"]
+        row = events.find_one(sort=[("_id", 1)])
+        assert row is not None
+        events.update_one({"_id": row["_id"]}, {"$set": {"b": bytes(row["b"]) + b" "}})
+        try:
+            code, out, _ = run("audit", "verify", *where)
+        finally:
+            events.update_one({"_id": row["_id"]}, {"$set": {"b": row["b"]}})
+    assert code == Exit.FAILED
+    assert "edited" in out
+
+
+def test_a_database_that_has_gone_away_is_told_without_a_traceback(
+    run: Run, tmp_path: Path
+) -> None:
+    dead = f"mongodb://127.0.0.1:{ports.pick()}/?serverSelectionTimeoutMS=300"
+    forget = whereabouts.publish(
+        tmp_path, whereabouts.Whereabouts(os.getpid(), dead, "", "http://x/fhir", "", "", "")
+    )
+    try:
+        code, _, errors = run("clients", "list", "--data", tmp_path)
+    finally:
+        forget()
+    assert code == Exit.NO_DATABASE
+    assert "MongoDB does not answer" in errors
+    assert "Traceback" not in errors
 
 
 def registered(

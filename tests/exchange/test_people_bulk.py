@@ -178,6 +178,16 @@ async def test_a_model_is_trained_from_a_file_and_tried_in_the_shadow(
     assert (said["parting"], said["pairs_parted"], said["joining"]) == (1, 1, 0)
     assert len(said["parts"][0]["parts"]) == 2
     assert await people.links.many({}) == before
+    # put to use: from then on records are matched by it and decisions name it; what was linked stays
+    async with pix_service(mongo, matching_model=str(tmp_path / "hard.json")) as pix:
+        await pix.feed(patient(COUNCIL, "9420002", **told("nora")))
+        await pix.feed(patient(TRUST, "H9423", **told("nora")))
+        links = await people.links.many({})
+    nora = [link for link in links if link not in before and link["state"] == "MATCH"]
+    assert len({link["person"] for link in nora}) == 2
+    asked = await people.explanations.many({"record": {"$in": [link["record"] for link in nora]}})
+    assert {row["model"] for row in asked} == {"hard"}
+    assert [link for link in links if link in before] == before
 
 
 @pytest.mark.parametrize(
@@ -187,8 +197,13 @@ async def test_a_model_is_trained_from_a_file_and_tried_in_the_shadow(
         (("load", __file__), 2, ".ndjson"),
         (("link", "--shadow", "1999-01"), 2, "No model 1999-01"),
         (("train", "2099-03"), 1, "fewer than 100"),
+        (("train", "2026-11"), 2, "a version of its own"),
+        (("link", "--matching-model", "absent.json"), 2, "--matching-model: No model absent.json"),
+        (("rebuild", "--matching-model", "absent.json"), 2, "--matching-model: No model"),
         (("load", "absent.ndjson", "--domain", "urn:nowhere"), 2, "no identifier domain"),
         (("load", "absent.ndjson", "--over", "http"), 2, "--key"),
+        (("export", "--domain", "social-care"), 2, "Name its system as the records do"),
+        (("export", "--least", "5", "--most", "2"), 2, "--most 2 is less than --least 5"),
     ],
 )
 async def test_what_cannot_be_done_is_said_with_what_to_do(

@@ -166,3 +166,18 @@ def test_every_package_has_declared_its_place_in_the_house() -> None:
     placed = {name.strip() for layer in layers for name in layer.split("|")}
     there = {p.parent.name for p in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks"}
     assert there == placed
+
+
+def test_openapi_says_what_a_body_is_and_where_a_parameter_goes() -> None:
+    paths = openapi.document(ROWS)["paths"]
+    form = ["application/x-www-form-urlencoded"]
+    fhir = ["application/fhir+json", "application/fhir+xml"]
+    for path, expected in (
+        ("/auth/token", form), ("/auth/introspect", form), ("/fhir/Patient/_search", form),
+        ("/fhir/Patient/$ihe-pix", fhir), ("/fhir", fhir), ("/auth/clients", ["application/json"]),
+    ):  # fmt: skip
+        assert list(paths[path]["post"]["requestBody"]["content"]) == expected, path
+    asked = paths["/fhir/Patient/$ihe-pix"]
+    assert [p["in"] for p in asked["get"]["parameters"]] == ["query", "query"]
+    assert asked["post"]["parameters"] == []  # they are in the Parameters
+    assert [p["name"] for p in paths["/fhir/Patient"]["put"]["parameters"]] == ["identifier"]

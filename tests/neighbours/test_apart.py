@@ -14,6 +14,7 @@ from tests.neighbours.apart import Roads, apart
 from tests.running import Exchange, running
 
 NHS = "https://fhir.nhs.uk/Id/nhs-number"
+SPACE = "https://throughline.example/fhir/Id"
 JSON = {"Content-Type": "application/fhir+json"}
 PATIENT = {
     "resourceType": "Patient",
@@ -88,6 +89,48 @@ async def test_a_document_is_published_found_read_and_audited(exchange: Exchange
             if code["system"] == "urn:ihe:event-type-code"
         }
         assert {"ITI-65", "ITI-68"} <= kinds
+
+
+async def test_who_looked_is_answered_for_a_person_whichever_number_is_named(
+    exchange: Exchange,
+) -> None:
+    here, there = f"{SPACE}/social-care-id/353", f"{SPACE}/local-patient-identifier/RM3"
+    told = {
+        "name": [{"family": "Vanterpool-Quaye", "given": ["Ottoline"]}],
+        "birthDate": "1958-07-21",
+    }
+    told["telecom"] = [{"system": "phone", "value": "0161 496 0777"}]
+    records = {}
+    async with exchange.as_client() as client:
+        for system in (here, there):
+            body = {"resourceType": "Patient", "identifier": [{"system": system, "value": "W1"}]}
+            fed = await client.put(
+                "Patient", params={"identifier": f"{system}|W1"}, json=body | told, headers=JSON
+            )
+            assert fed.status_code == 201, fed.text
+            records[system] = f"Patient/{fed.json()['id']}"
+        await client.get(records[there])
+        await client.get(
+            "DocumentReference", params={"patient": records[there], "status": "current"}
+        )
+
+        async def looked(**named: str) -> list[str]:
+            trail = await client.get(
+                "AuditEvent", params={"date": "ge2020", "_count": "50", **named}
+            )
+            assert trail.status_code == 200, trail.text
+            entries = trail.json()["entry"]
+            assert len(entries) == trail.json()["total"]
+            return sorted(e["resource"]["id"] for e in entries)
+
+        by_number = await looked(**{"patient.identifier": f"{here}|W1"})
+        assert by_number == await looked(**{"patient.identifier": f"{there}|W1"})
+        assert by_number == await looked(patient=records[here])
+        kinds = set()
+        for event in by_number:
+            said = (await client.get(f"AuditEvent/{event}")).json()
+            kinds |= {(code["code"]) for code in said["subtype"]}
+        assert {"ITI-104", "ITI-67", "read"} <= kinds
 
 
 async def test_the_doors_between_services_are_shut_to_outsiders(exchange: Exchange) -> None:

@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable
 from importlib.resources import files
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -31,6 +32,26 @@ def test_agreeing_is_worth_more_than_differing():
     for aspect, points in zip(ASPECTS, model.points, strict=True):
         if aspect.levels[-1].id in ("different", "other", "far") and not aspect.levels[0].counted:
             assert points[0] > 0 > points[-1], aspect.id
+
+
+def test_a_file_may_not_pass_for_a_model_that_comes_with_the_product(tmp_path: Path):
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(SAID))
+    assert load(str(file)).version == "2026-11"
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({**SAID, "thresholds": {**SAID["thresholds"], "join": 14}}))
+    with pytest.raises(ModelError, match="give it a version of its own"):
+        load(str(other))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("{", "is no JSON"), ("[1]", "holds no model"), ("", "No model")]
+)
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path, text: str, words: str):
+    file = tmp_path / "none.json"
+    file.write_text(text)
+    with pytest.raises(ModelError, match=words):
+        load(str(file))
 
 
 @pytest.mark.parametrize(

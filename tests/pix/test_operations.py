@@ -185,6 +185,11 @@ async def test_merge_and_unmerge_are_exact_inverses_and_both_may_be_sent_twice(p
     assert {await person(pix, r) for r in (*a, *b)} == {kept}
     again = await done(pix, JO, "merge", **said, **WHY)
     assert (again["outcome"], again["decision"]) == (["already"], merged["decision"])
+    other = await ask(pix, JO, "unmerge", goldenResourceId=kept, **WHY)
+    assert other.status_code == 404
+    (words,) = diagnostics(other)
+    assert f"the person {kept} were given to another" in words
+    assert "not what was kept" in words
     undone = await done(pix, JO, "unmerge", decision=merged["decision"][0], **WHY)
     assert undone["outcome"] == ["done"]
     assert await state(pix, *a, *b) == before
@@ -355,7 +360,7 @@ async def test_what_cannot_be_is_refused_in_words(pix: Pix) -> None:
         ("merge", {"fromGoldenResourceId": mine, "toGoldenResourceId": mine}, 400, "same person"),
         ("merge", {"fromGoldenResourceId": mine, "toGoldenResourceId": nobody}, 404, "person number"),
         ("unmerge", {"decision": "no-such-decision"}, 404, "no merge"),
-        ("unmerge", {"goldenResourceId": mine}, 404, "nothing was merged"),
+        ("unmerge", {"goldenResourceId": mine}, 404, "no merge is known"),
         ("unmerge", {"goldenResourceId": mine, "decision": "x"}, 400, "one way"),
         ("unmerge", {}, 400, "one way"),
         ("link", {"resourceId": f"Patient/{one}/_history/9", "goldenResourceId": other}, 409, "version"),

@@ -314,3 +314,32 @@ async def test_an_id_that_no_format_can_hold_is_like_an_unknown_one(
     answer = await client.get(f"/AuditEvent/{id_}", headers={"Accept": accept})
     assert answer.status_code == 404
     assert "OperationOutcome" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "served"),
+    [
+        ("POST", "Patient", {"GET", "HEAD", "PUT", "DELETE"}),
+        ("PATCH", "DocumentReference", {"GET", "HEAD", "POST"}),
+        ("PUT", "Patient/an-id", {"GET", "HEAD"}),
+        ("GET", "Patient/$match", {"POST"}),
+        ("GET", "Patient/$link", {"POST"}),
+        ("DELETE", "Patient/$ihe-pix", {"GET", "HEAD", "POST"}),
+    ],
+)
+async def test_a_method_that_is_not_served_is_405_and_names_all_that_are(
+    client: httpx.AsyncClient, method: str, path: str, served: set[str]
+) -> None:
+    answer = await client.request(method, path)
+    words = told(answer, 405)["diagnostics"]
+    assert {m.strip() for m in answer.headers["allow"].split(",")} == served
+    for name in served - {"HEAD"}:
+        assert name in words
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+async def test_an_operation_that_there_is_not_is_no_record_that_is_missing(
+    client: httpx.AsyncClient, method: str
+) -> None:
+    issue = told(await client.request(method, "Patient/$explian"), 404)
+    assert "Nothing is served at /fhir/Patient/$explian" in issue["diagnostics"]
