@@ -17,7 +17,7 @@ actor may feed the domain (sources.py) and whether the body is sound (`faults`) 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -92,9 +92,15 @@ def turns(people: People, primary: Identifier, patient: Mapping[str, Any] | None
     return {primary.key, claim.anchor or primary.key, *(k.text for k in keys_of(said))}
 
 
-def faults(patient: Mapping[str, Any], primary: Identifier, domains: Domains) -> list[Issue]:
-    """Everything that keeps a Patient from being fed under `primary` (PIX digest §1.3)."""
-    return [*pixm.check(patient), *claims.check(patient, primary, domains)]
+def faults(
+    patient: Mapping[str, Any],
+    primary: Identifier,
+    domains: Domains,
+    carried: Sequence[Identifier] | None = None,
+) -> list[Issue]:
+    """Everything that keeps a Patient from being fed under `primary` (PIX digest §1.3). `carried` are its
+    identifiers in their stored form, where they are known already."""
+    return [*pixm.check(patient), *claims.check(patient, primary, domains, carried)]
 
 
 # -- the acts -----------------------------------------------------------------------------------------

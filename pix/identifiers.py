@@ -43,6 +43,9 @@ class Domains:
     pack: Pack
     base: str
     _domains: Callable[[str], Domain | None] = field(init=False, repr=False, compare=False)
+    _systems: Callable[[str], tuple[str, Domain | None]] = field(
+        init=False, repr=False, compare=False
+    )
     _forms: Callable[[str, str], Identifier] = field(init=False, repr=False, compare=False)
     _uses: Callable[[Identifier], bool] = field(init=False, repr=False, compare=False)
     _faults: Callable[[Identifier], str] = field(init=False, repr=False, compare=False)
@@ -51,6 +54,7 @@ class Domains:
         """What is pure and asked again and again is remembered."""
         for name, act in (
             ("_domains", self.pack.domain_of),
+            ("_systems", self._system),
             ("_forms", self._form),
             ("_uses", self._usable),
             ("_faults", self._fault),
@@ -90,9 +94,12 @@ class Domains:
         known = len(system) + len(value) < _LONG
         return (self._forms if known else self._form)(system, value)
 
+    def _system(self, said: str) -> tuple[str, Domain | None]:
+        system = self.system(said)
+        return system, self.pack.domain_of(system)
+
     def _form(self, system: str, value: str) -> Identifier:
-        system = self.system(system)
-        domain = self.of(system)
+        system, domain = (self._systems if len(system) < _LONG else self._system)(system)
         return Identifier(system, domain.normal(value) if domain else value.strip())
 
     def logical(self, identifier: Identifier) -> str | None:

@@ -33,12 +33,13 @@ from benchmarks.identity import baselines, measures
 from benchmarks.identity.population import arrivals
 from benchmarks.identity.recording import Record
 from pix import model
-from pix.bulk import admission, pairs
+from pix.bulk import pairs, saying
 from pix.bulk.admission import Admitted, Desk
 from pix.bulk.clusters import Rules, clustered, frequencies
+from pix.bulk.crew import crew
 from pix.bulk.engine import workplace
-from pix.bulk.files import Line, described, lines
-from pix.bulk.load import Wanted, _ahead, _judges
+from pix.bulk.files import described, lines
+from pix.bulk.load import Wanted, judged, judging
 
 RESULTS = Path(__file__).parent.parent / "results" / "bulk.json"
 AFFINITY, BASE = "greater_manchester", "https://exchange.example/fhir"
@@ -91,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         city = arrivals(given.seed, given.records)
         file = Path(folder) / "people.ndjson"
         file.write_bytes(b"".join(orjson.dumps(r.patient) + b"\n" for r in city))
-        said = judging(stages, file, given.processes)
+        said = before_a_store(stages, file, given.processes)
         linking(stages, city, said, console)
         if not given.no_splink:
             by_splink(stages, city)
@@ -116,19 +117,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
-def judging(stages: Stages, file: Path, processes: int) -> list[bytes]:
-    """Reading, checking as ITI-104 does, canonical form and traits: all before any store."""
+def before_a_store(stages: Stages, file: Path, processes: int) -> list[bytes]:
+    """Reading, checking as ITI-104 does and canonical form, and traits, before any store."""
     source = described(file)
     plan: Any = Wanted(source, AFFINITY, BASE, None, file, processes=processes)  # type: ignore[arg-type]
-    said: list[bytes] = []
-    with _judges(plan, None) as judge:
-        ready: list[Line] = list(islice(lines(source), 1))
-        judge(
-            admission.packed_block(ready)
-        ).result()  # the processes are up before the clock starts
+    own: list[bytes] = []
+    with judging(plan, None) as judges:
+        list(
+            judged(judges, islice(lines(source), 1), 1)
+        )  # the processes are up before the clock starts
         with stages.stage(f"judge lines, {processes} processes") as one:
-            for judged in _ahead(judge, plan, lines(source), processes * 2):
-                said += [a.traits for a in judged.admitted]
+            for block in judged(judges, lines(source), plan.block):
+                own += [a.own for a in block.admitted]
+            one.count = len(own)
+    pack = load_pack(AFFINITY)
+    with crew(processes, saying.said, saying.settle, pack, BASE) as hands:
+        list(saying.asked(hands, [[o] for o in own[:8]]))
+        with stages.stage(f"traits, {processes} processes") as one:
+            blocks = (own[at : at + 2000] for at in range(0, len(own), 2000))
+            said = [traits for block in saying.asked(hands, blocks) for traits in block]
             one.count = len(said)
     alone = Desk(AFFINITY, BASE)
     some = list(islice(lines(source), 20_000))

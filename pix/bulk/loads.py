@@ -2,7 +2,7 @@
 
     loads    {_id: job, number, file, digest, size, domain, state, after, line, counts, rejects, …}
              loading ─► loaded ─► linked
-    loaded   {_id: "system|value", s, v, o: own, t: traits, d: digest, m: merge, n: order, j, c, g}
+    loaded   {_id: "system|value", s, v, o: own, d: digest, m: merge, n: order, j, c, g}
 
 A block of lines and the place behind it are committed in one transaction, so a load that was killed goes
 on where it stood: nothing is lost, nothing is taken in twice, and counts are of what happened. What is
@@ -68,7 +68,6 @@ class Waiting:
     system: str
     value: str
     own: bytes
-    traits: bytes
     merge: bool
     order: int
     job: str
@@ -79,8 +78,7 @@ class Waiting:
     def of(cls, d: Mapping[str, Any]) -> Waiting:
         """From its document."""
         return cls(
-            d["_id"], d["s"], d["v"], bytes(d["o"]), bytes(d["t"]), d["m"], d["n"], d["j"], d["c"],
-            d["g"],
+            d["_id"], d["s"], d["v"], bytes(d["o"]), d["m"], d["n"], d["j"], d["c"], d["g"],
         )  # fmt: skip
 
 
@@ -151,7 +149,7 @@ class Loads:
 
     def _document(self, load: Load, key: str, one: Admitted) -> Doc:
         return {
-            "_id": key, "s": one.system, "v": one.value, "o": one.own, "t": one.traits,
+            "_id": key, "s": one.system, "v": one.value, "o": one.own,
             "d": one.digest, "m": one.merge, "n": load.number * _ORDER + one.number, "j": load.id,
             "c": load.client, "g": load.organisation,
         }  # fmt: skip
