@@ -17,7 +17,7 @@ actor may feed the domain (sources.py) and whether the body is sound (`faults`) 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -27,10 +27,9 @@ from pymongo.errors import DuplicateKeyError
 from chassis.mongo import Doc
 from pix import claims, linking, showing
 from pix.change import Acting, Change
-from pix.identifiers import Domains, Identifier, parts
+from pix.identifiers import Identifier, parts
 from pix.people import People, Record
 from pix.profiles import keys_of
-from standards import pixm
 from standards.outcome import (
     BUSY,
     CONFLICT,
@@ -90,17 +89,6 @@ def turns(people: People, primary: Identifier, patient: Mapping[str, Any] | None
     own = showing.canonical(patient)
     claim, said = people.claim(primary, own, patient), people.says(own, patient)
     return {primary.key, claim.anchor or primary.key, *(k.text for k in keys_of(said))}
-
-
-def faults(
-    patient: Mapping[str, Any],
-    primary: Identifier,
-    domains: Domains,
-    carried: Sequence[Identifier] | None = None,
-) -> list[Issue]:
-    """Everything that keeps a Patient from being fed under `primary` (PIX digest §1.3). `carried` are its
-    identifiers in their stored form, where they are known already."""
-    return [*pixm.check(patient), *claims.check(patient, primary, domains, carried)]
 
 
 # -- the acts -----------------------------------------------------------------------------------------

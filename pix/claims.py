@@ -15,6 +15,7 @@ import orjson
 
 from affinity.pack import NHS_NUMBER
 from pix.identifiers import Domains, Identifier, parts
+from standards import pixm
 from standards.outcome import CODE_INVALID, CONFLICT, UNPROCESSABLE, VALUE, Issue
 
 Rank = Literal["primary", "verified", "carried"]
@@ -85,6 +86,17 @@ def _rank(key: str, primary: Identifier, anchor: str) -> Rank:
     if key == primary.key:
         return "primary"
     return "verified" if key == anchor else "carried"
+
+
+def faults(
+    patient: Mapping[str, Any],
+    primary: Identifier,
+    domains: Domains,
+    carried: Sequence[Identifier] | None = None,
+) -> list[Issue]:
+    """Everything that keeps a Patient from being fed under `primary` (PIX digest §1.3): what the profile
+    wants of it, and what `check` finds."""
+    return [*pixm.check(patient), *check(patient, primary, domains, carried)]
 
 
 def said(patient: Mapping[str, Any], domains: Domains) -> list[Identifier]:

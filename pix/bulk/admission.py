@@ -16,7 +16,7 @@ import orjson
 
 from affinity.pack import load as load_pack
 from chassis.body import parse_json
-from pix import acts, claims, showing
+from pix import claims, showing
 from pix.bulk import mapping
 from pix.bulk.files import LONGEST, Line
 from pix.bulk.mapping import Columns
@@ -126,7 +126,7 @@ class Desk:
         primary, wrong = self._primary(carried)
         if primary is None:
             return wrong
-        found = acts.faults(patient, primary, self.domains, carried)
+        found = claims.faults(patient, primary, self.domains, carried)
         faults = [i for i in found if i.severity == "error"]
         if patient.get("id") is not None:
             patient = {k: v for k, v in patient.items() if k != "id"}
