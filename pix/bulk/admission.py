@@ -76,7 +76,7 @@ class Desk:
     def __init__(
         self, affinity: str, base: str, domain: str = "", columns: Columns | None = None
     ) -> None:
-        self.domains = Domains(load_pack(affinity), base)
+        self.domains = Domains(load_pack(affinity), base, remembers=False)
         self.domain = self.domains.system(domain) if domain else ""
         self.columns = columns
 

@@ -106,7 +106,7 @@ async def link(people: People, wanted: Wanted, told: Told) -> Linked:
         made.pairs, made.within_reach = found.compared, len(found.pairs)
         keys = [key for _, _, key in fresh]
         await _enter(people, store, wanted, persons, keys, made, told)
-    await _one_by_one(people, wanted, known, made, told)
+    await _one_by_one(people, store, wanted, known, made, told)
     await _merge(people, store, wanted, made)
     await people.counted.count(_now())
     await _close(people, store, wanted, made)
@@ -323,8 +323,8 @@ async def _written(
 
 def _record(change: Change, one: Waiting) -> Record:
     record = Record(
-        id=change.ids(), system=one.system, value=one.value, own=one.own, client=one.client,
-        organisation=one.organisation,
+        id=change.ids(), system=one.primary.system, value=one.primary.value, own=one.own,
+        client=one.load.client, organisation=one.load.organisation,
     )  # fmt: skip
     change.add(record)
     change.touch(record)
@@ -393,12 +393,16 @@ async def _told(
 
 
 async def _one_by_one(
-    people: People, wanted: Wanted, known: Sequence[str], made: Linked, told: Told
+    people: People,
+    store: Loads,
+    wanted: Wanted,
+    known: Sequence[str],
+    made: Linked,
+    told: Told,
 ) -> None:
     for place, key in enumerate(known):
-        row = await people.loaded.one({"_id": key})
-        if row is not None:
-            await _fed(people, wanted.operator, Waiting.of(row), made)
+        for one in (await store.some([key])).values():
+            await _fed(people, wanted.operator, one, made)
             made.one_by_one += 1
         told("one by one", place + 1, len(known))
 
@@ -414,10 +418,10 @@ async def _merge(people: People, store: Loads, wanted: Wanted, made: Linked) -> 
 
 async def _fed(people: People, operator: Operator, one: Waiting, made: Linked) -> None:
     """Through the online path, and off the waiting list. A refusal is told and not tried again."""
-    operator = replace(operator, client=one.client, organisation=one.organisation)
-    admitted = Admitted(0, one.system, one.value, one.own, b"", one.merge)
+    operator = replace(operator, client=one.load.client, organisation=one.load.organisation)
+    admitted = Admitted(0, *one.primary, one.own, b"", one.merge)
     if one.merge or await people.records.one({"claim": one.key}, {"_id": 1}) is None:
-        kind = await revised(people, operator, admitted, one.job)
+        kind = await revised(people, operator, admitted, one.load.id)
         if not isinstance(kind, str):
             made.refused += [(i.where, i.words) for i in kind.issues]
     else:
