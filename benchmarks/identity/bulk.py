@@ -119,8 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table = Table("Stage", "Count", "Seconds", "Per second", "CPU s", "µs CPU each")
     for one in stages.made:
         table.add_row(
-            one.name, f"{one.count:,} {one.of}", f"{one.seconds:.1f}",
-            f"{one.count / max(one.seconds, 1e-9):,.0f}", f"{one.cpu:.1f}",
+            one.name, f"{one.count:,} {one.of}", f"{one.seconds:.1f}" if one.seconds else "",
+            f"{one.count / one.seconds:,.0f}" if one.seconds else "", f"{one.cpu:.1f}",
             f"{one.cpu / max(one.count, 1) * 1e6:,.0f}",
         )  # fmt: skip
     console.print(table)
