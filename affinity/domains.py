@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, NamedTuple
 
 from affinity.numbers import CHECKS, FORMS
@@ -103,7 +104,7 @@ class Domain:
 
     def shaped(self, value: str) -> bool:
         """Whether a stored value has the domain's syntax."""
-        return self.regex == "opaque" or re.fullmatch(self.regex, value, re.ASCII) is not None
+        return self.regex == "opaque" or _shape(self.regex).fullmatch(value) is not None
 
     def valid(self, value: str) -> bool:
         """Whether a stored value has the domain's syntax and, where it must, its check character."""
@@ -120,7 +121,10 @@ class Domain:
 
     def listed(self, value: str) -> Placeholder | None:
         """The row of the placeholder list that a stored value is on; None for a real one."""
-        return next((p for p in self.placeholders if p.pattern.fullmatch(value)), None)
+        for row in self.placeholders:
+            if row.pattern.fullmatch(value):
+                return row
+        return None
 
     def placeholder(self, value: str) -> bool:
         """Whether a value stands for "not known": kept as sent, never matched on. Every
@@ -131,7 +135,9 @@ class Domain:
     def usable(self, value: str) -> bool:
         """Whether a stored value may say who somebody is. Test numbers may where the pack accepts
         them, even those that are chosen because they can never be valid (QQ123456C)."""
-        found = self.listed(value)
+        return self._usable(value, self.listed(value))
+
+    def _usable(self, value: str, found: Placeholder | None) -> bool:
         if found is None:
             return self.valid(value)
         return found.kind == "test" and self.accepts_test and (
@@ -146,7 +152,7 @@ class Domain:
             return f"This {self.name} says nothing about who it is: {found.why}."
         if self.of == "logical":
             return "" if self.shaped(value) else f"Write an id of {self.name} as Patient/id."
-        if self.hold != "hard" or self.usable(value):
+        if self.hold != "hard" or self._usable(value, found):
             return ""
         return f"This is no {self.name}: its form is {self.regex} {CHECKS[self.check].words}."
 
@@ -310,6 +316,11 @@ def _placeholder(row: Mapping[str, str]) -> Placeholder:
         )
     pattern = _pattern(row["pattern"], f"identifier_placeholders.csv, {row['domain']}")
     return Placeholder(row["domain"], pattern, kind, row["why"])  # type: ignore[arg-type]
+
+
+@cache
+def _shape(regex: str) -> re.Pattern[str]:
+    return re.compile(regex, re.ASCII)
 
 
 def _pattern(text: str, where: str) -> re.Pattern[str]:

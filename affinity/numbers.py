@@ -46,11 +46,11 @@ class Check:
 
 
 def _compact(value: str) -> str:
-    return re.sub(r"\s", "", value).upper()
+    return (value if value.isalnum() else re.sub(r"\s", "", value)).upper()
 
 
 def _digits(value: str) -> str:
-    return re.sub(r"[\s\-]", "", value)
+    return value if value.isalnum() else re.sub(r"[\s\-]", "", value)
 
 
 def _pnc(value: str) -> str:

@@ -93,6 +93,11 @@ def _started(command: list[str], environment: Mapping[str, str]) -> Iterator[sub
             process.wait()
 
 
+def databases(pid: int) -> tuple[int, ...]:
+    """The mongod processes that a process or its children have started."""
+    return tuple(p for p in _descendants(pid) if _name(p).startswith("mongod"))
+
+
 def _descendants(pid: int) -> list[int]:
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():

@@ -1,7 +1,8 @@
 """A request body becomes a resource, or a refusal that says where it is broken. Pure.
 
-JSON is read by the standard library's parser rather than the fastest one, because duplicate keys
-must be refused (two readers could see two different patients) and decimals must keep their digits.
+Duplicate keys must be refused (two readers could see two different patients), decimals must keep their
+digits, and a refusal says where the body is broken. The standard library's parser does all of that. Most
+bodies are plain, and of those a faster one reads the same; whatever it stumbles over goes to the other.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from itertools import accumulate
 from typing import Any, NoReturn
+
+import msgspec
 
 from chassis.negotiate import Format
 from standards import fhir_xml
@@ -38,6 +41,8 @@ def _constant(name: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=Decimal, parse_constant=_constant)
+_FAST = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+_AGAIN = msgspec.json.Encoder(decimal_format="number")
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
@@ -49,6 +54,27 @@ def parse_json(body: bytes) -> dict[str, Any]:
     """
     if not body:
         raise _refused("The body is empty; send one FHIR resource.")
+    plain = _plain(body)
+    return _careful(body) if plain is None else plain
+
+
+def _plain(body: bytes) -> dict[str, Any] | None:
+    """A body without escapes, shallow and without a key given twice; None where that is not plain.
+
+    Without a backslash every quotation mark in the body begins or ends a string. A key that came twice
+    is not in what was read, so written again that has fewer of them.
+    """
+    if b"\\" in body or _too_deep(body):
+        return None
+    try:
+        made = _FAST.decode(body)
+        same = _AGAIN.encode(made).count(b'"') == body.count(b'"')
+    except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError):
+        return None
+    return made if same else None
+
+
+def _careful(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as wrong:
@@ -65,7 +91,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
         raise _refused(
             f"The body is not JSON: {wrong.msg.lower()} at line {wrong.lineno}, column {wrong.colno}."
         ) from None
-    except (ValueError, RecursionError):
+    except (ValueError, ArithmeticError, RecursionError):  # a number beyond all that can be held
         raise _refused("The body is not JSON that can be read.") from None
     if not isinstance(made, dict):
         raise _refused("The body is not a JSON object; send one FHIR resource.")

@@ -61,7 +61,8 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What DuckDB may take: a folder on a disk with room, memory like "4GB", threads (0: all)."""
+    """What a linkage may take: a folder on a disk with room, memory like "4GB" (both for DuckDB), threads
+    (0: all)."""
 
     folder: Path | None = None
     memory: str = ""
@@ -294,6 +295,8 @@ def _of_file(settings: Settings, wanted: Training) -> tuple[list[bytes], list[st
 
     from pix.bulk.admission import Admitted, Desk
     from pix.bulk.files import lines
+    from pix.showing import opened
+    from pix.traits import packed, traits
 
     path = wanted.file or Path()
     try:
@@ -312,7 +315,7 @@ def _of_file(settings: Settings, wanted: Training) -> tuple[list[bytes], list[st
     except FileFault as fault:
         raise Trouble(Exit.USAGE, str(fault)) from fault
     return (
-        [one.traits for one in found],
+        [packed(traits(opened(one.own), desk.domains)) for one in found],
         [labels.get(f"{one.system}|{one.value}", "") for one in found] if labels else [],
     )
 

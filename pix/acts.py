@@ -27,11 +27,10 @@ from pymongo.errors import DuplicateKeyError
 from chassis.mongo import Doc
 from pix import claims, linking, showing
 from pix.change import Acting, Change
-from pix.identifiers import Domains, Identifier, parts
+from pix.identifiers import Identifier, parts
 from pix.people import People
 from pix.profiles import keys_of
 from pix.record import Record
-from standards import pixm
 from standards.outcome import (
     BUSY,
     CONFLICT,
@@ -91,11 +90,6 @@ def turns(people: People, primary: Identifier, patient: Mapping[str, Any] | None
     own = showing.canonical(patient)
     claim, said = people.claim(primary, own, patient), people.says(own, patient)
     return {primary.key, claim.anchor or primary.key, *(k.text for k in keys_of(said))}
-
-
-def faults(patient: Mapping[str, Any], primary: Identifier, domains: Domains) -> list[Issue]:
-    """Everything that keeps a Patient from being fed under `primary` (PIX digest §1.3)."""
-    return [*pixm.check(patient), *claims.check(patient, primary, domains)]
 
 
 # -- the acts -----------------------------------------------------------------------------------------

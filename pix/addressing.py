@@ -23,7 +23,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from chassis.call import Caller, dumps
 from chassis.mongo import Doc, Table
-from pix import acts, showing
+from pix import acts, claims, showing
 from pix.identifiers import Domains, Identifier, parts, token
 from pix.people import DATABASE, People
 from pix.sources import Sources
@@ -258,7 +258,7 @@ class Addressing:
         one = Addressed(entry, primary, patient, whole)
         if entry.merges and not whole:
             return one, warnings
-        return one, [*warnings, *acts.faults(patient, primary, self.domains)]
+        return one, [*warnings, *claims.faults(patient, primary, self.domains)]
 
     def _relink(self, patient: dict[str, Any]) -> None:
         """Links in words that are understood here: a survivor by its identifier, a RelatedPerson

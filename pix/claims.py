@@ -7,7 +7,7 @@ join records (domain digest §1.6 P9).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ import orjson
 
 from affinity.pack import NHS_NUMBER
 from pix.identifiers import Domains, Identifier, parts
+from standards import pixm
 from standards.outcome import CODE_INVALID, CONFLICT, UNPROCESSABLE, VALUE, Issue
 
 Rank = Literal["primary", "verified", "carried"]
@@ -87,13 +88,35 @@ def _rank(key: str, primary: Identifier, anchor: str) -> Rank:
     return "verified" if key == anchor else "carried"
 
 
-def check(patient: Mapping[str, Any], primary: Identifier, domains: Domains) -> Iterator[Issue]:
+def faults(
+    patient: Mapping[str, Any],
+    primary: Identifier,
+    domains: Domains,
+    carried: Sequence[Identifier] | None = None,
+) -> list[Issue]:
+    """Everything that keeps a Patient from being fed under `primary` (PIX digest §1.3): what the profile
+    wants of it, and what `check` finds."""
+    return [*pixm.check(patient), *check(patient, primary, domains, carried)]
+
+
+def said(patient: Mapping[str, Any], domains: Domains) -> list[Identifier]:
+    """The identifiers of a Patient in their stored form, in its order; "" for what one lacks."""
+    return [domains.identifier(*parts(i)) for i in patient.get("identifier") or ()]
+
+
+def check(
+    patient: Mapping[str, Any],
+    primary: Identifier,
+    domains: Domains,
+    carried: Sequence[Identifier] | None = None,
+) -> Iterator[Issue]:
     """Everything in which a Patient does not fit the identifier it is fed under, an NHS number that is
     called verified and cannot be one, and as warnings what a soft check doubts. Other numbers of other
     domains that are out of form are what the source was told: kept, and never matched on (PIX digest
-    §1.3, server validation list)."""
-    said = [domains.identifier(*parts(i)) for i in patient.get("identifier") or ()]
-    if primary not in said:
+    §1.3, server validation list). `carried` is what `said` gives, where that is known already."""
+    if carried is None:
+        carried = said(patient, domains)
+    if primary not in carried:
         yield Issue(
             VALUE,
             "The body must hold the identifier of the request; else the stored record would no longer "
@@ -101,11 +124,11 @@ def check(patient: Mapping[str, Any], primary: Identifier, domains: Domains) -> 
             "Patient.identifier",
             xds="",
         )
-    if len(said) > MOST:
-        words = f"A person may have {MOST} identifiers; this one has {len(said)}."
+    if len(carried) > MOST:
+        words = f"A person may have {MOST} identifiers; this one has {len(carried)}."
         yield Issue(UNPROCESSABLE, words, "Patient.identifier", xds="")
-    for place, identifier in enumerate(said):
-        if len(identifier.key) > LONGEST:
+    for place, identifier in enumerate(carried):
+        if len(identifier.system) + len(identifier.value) >= LONGEST:
             words = f"System and value together may have {LONGEST} characters."
             yield Issue(VALUE, words, f"Patient.identifier[{place}]", xds="")
     why = domains.unfeedable(primary.system)
@@ -113,7 +136,7 @@ def check(patient: Mapping[str, Any], primary: Identifier, domains: Domains) -> 
         yield Issue(
             CODE_INVALID, f"People cannot be fed under this domain: {why}.", "identifier", xds=""
         )
-    for place, identifier in enumerate(said):
+    for place, identifier in enumerate(carried):
         where = f"Patient.identifier[{place}].value"
         fault = domains.fault(identifier)
         if fault and (identifier == primary or _vouched(patient, place, identifier, domains)):

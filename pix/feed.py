@@ -59,7 +59,7 @@ class Feed:
         patient = call.resource or {}
         primary = await self._primary(asked)
         await self._authorise(call, primary)
-        refuse_if(acts.faults(patient, primary, self.domains))
+        refuse_if(claims.faults(patient, primary, self.domains))
 
         async def act(change: Change) -> Outcome:
             record = await change.claimed(primary)

@@ -35,27 +35,40 @@ class Identifier(NamedTuple):
         """The one string that stands for it; a system never holds a bar, so the first one parts."""
         return f"{self.system}|{self.value}"
 
+    @classmethod
+    def of(cls, key: str) -> Identifier:
+        """The identifier that a key stands for."""
+        system, _, value = key.partition("|")
+        return cls(system, value)
+
 
 @dataclass(frozen=True, slots=True)
 class Domains:
-    """The domains of one exchange: those of its pack, and its own FHIR base."""
+    """The domains of one exchange: those of its pack, and its own FHIR base. What was asked is remembered,
+    for one request asks the same again and again; who asks once of each identifier of a whole file has
+    nothing to remember (`remembers`)."""
 
     pack: Pack
     base: str
+    remembers: bool = True
     _domains: Callable[[str], Domain | None] = field(init=False, repr=False, compare=False)
+    _systems: Callable[[str], tuple[str, Domain | None]] = field(
+        init=False, repr=False, compare=False
+    )
     _forms: Callable[[str, str], Identifier] = field(init=False, repr=False, compare=False)
     _uses: Callable[[Identifier], bool] = field(init=False, repr=False, compare=False)
     _faults: Callable[[Identifier], str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """What is pure and asked again and again is remembered."""
-        for name, act in (
-            ("_domains", self.pack.domain_of),
-            ("_forms", self._form),
-            ("_uses", self._usable),
-            ("_faults", self._fault),
+        for name, act, of_systems in (
+            ("_domains", self.pack.domain_of, True),
+            ("_systems", self._system, True),
+            ("_forms", self._form, False),
+            ("_uses", self._usable, False),
+            ("_faults", self._fault, False),
         ):
-            object.__setattr__(self, name, lru_cache(_REMEMBERED)(act))
+            kept = self.remembers or of_systems  # there are few systems
+            object.__setattr__(self, name, lru_cache(_REMEMBERED)(act) if kept else act)
 
     def system(self, said: str) -> str:
         """The canonical name of a domain, whichever of its names was said."""
@@ -90,9 +103,12 @@ class Domains:
         known = len(system) + len(value) < _LONG
         return (self._forms if known else self._form)(system, value)
 
+    def _system(self, said: str) -> tuple[str, Domain | None]:
+        system = self.system(said)
+        return system, self.pack.domain_of(system)
+
     def _form(self, system: str, value: str) -> Identifier:
-        system = self.system(system)
-        domain = self.of(system)
+        system, domain = (self._systems if len(system) < _LONG else self._system)(system)
         return Identifier(system, domain.normal(value) if domain else value.strip())
 
     def logical(self, identifier: Identifier) -> str | None:

@@ -94,6 +94,7 @@ class People:
             _some("root"), _some("into"), *search_indexes,
         )  # fmt: skip
         await self.history.ensure(IndexModel([("of", 1), ("v", -1)]))
+        await self.loads.ensure(IndexModel([("number", 1)], unique=True))
         await self.index(self.persons, "persons")
         await self.links.ensure(
             IndexModel(

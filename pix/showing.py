@@ -28,6 +28,8 @@ _DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 def canonical(patient: Mapping[str, Any]) -> bytes:
     """The record as its source made it: without id, version and time, members in one order, so that
     the same content is the same bytes however it was sent."""
+    if "id" not in patient and "meta" not in patient:
+        return orjson.dumps(dict(patient), default=_number, option=orjson.OPT_SORT_KEYS)
     own = {k: v for k, v in patient.items() if k not in ("id", "meta")}
     meta = {
         k: v

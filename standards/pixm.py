@@ -196,13 +196,16 @@ TRANSACTIONS: tuple[Transaction, ...] = (
 def check(patient: Mapping[str, Any]) -> tuple[Issue, ...]:
     """Everything in which a structurally legal Patient breaks IHE.PIXm.Patient and its parent
     IHE.PDQm.Patient (PIXm 2:3.104.4.1.2; PDQm 3.2.0)."""
-    return (
-        *_modifiers(patient),
-        *_identifiers(patient),
-        *_names(patient),
-        *_links(patient),
-        *_extensions(patient),
-    )
+    plain = (*_identifiers(patient), *_names(patient))
+    if patient.keys().isdisjoint(_SELDOM):
+        return plain
+    return (*_modifiers(patient), *plain, *_links(patient), *_extensions(patient))
+
+
+# The elements that a rule looks at, besides identifiers and names, which every Patient has.
+_SELDOM = frozenset(
+    ("implicitRules", "modifierExtension", "contact", "communication", "link", "extension")
+)
 
 
 def _issue(kind: ErrorKind, words: str, where: str) -> Issue:

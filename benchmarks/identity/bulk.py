@@ -2,6 +2,7 @@
 
     python -m benchmarks.identity.bulk                       100,000 records
     python -m benchmarks.identity.bulk --records 20000 --store   also into an embedded MongoDB
+    python -m benchmarks.identity.bulk --records 1e6 --only-load only `people load`, of a city's file
 
 Stages are told apart, for each has a ceiling of its own: judging lines (CPU of this language), staging
 (MongoDB), pairing and weighing (DuckDB), deciding (CPU again), writing (MongoDB). Beside the weighing
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import resource
 import tempfile
 import time
@@ -30,15 +32,18 @@ from rich.table import Table
 
 from affinity.pack import load as load_pack
 from benchmarks.identity import baselines, measures
-from benchmarks.identity.population import arrivals
+from benchmarks.identity.population import arrivals, records
 from benchmarks.identity.recording import Record
+from benchmarks.load import cpu_seconds
+from benchmarks.processes import databases
 from pix import model
-from pix.bulk import admission, pairs
+from pix.bulk import pairs, saying
 from pix.bulk.admission import Admitted, Desk
 from pix.bulk.clusters import Rules, clustered, frequencies
+from pix.bulk.crew import crew
 from pix.bulk.engine import workplace
-from pix.bulk.files import Line, described, lines
-from pix.bulk.load import Wanted, _ahead, _judges
+from pix.bulk.files import described, lines
+from pix.bulk.load import Wanted, judged, judging
 
 RESULTS = Path(__file__).parent.parent / "results" / "bulk.json"
 AFFINITY, BASE = "greater_manchester", "https://exchange.example/fhir"
@@ -79,32 +84,43 @@ def _cpu() -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.identity.bulk")
-    parser.add_argument("--records", type=int, default=100_000)
+    parser.add_argument("--records", type=lambda n: int(float(n)), default=100_000)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--processes", type=int, default=2, help="that judge lines (2)")
     parser.add_argument("--store", action="store_true", help="also into an embedded MongoDB")
+    parser.add_argument("--only-load", action="store_true", help="`people load` and nothing else")
     parser.add_argument("--no-splink", action="store_true", help="without Splink's own library")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args(arguments)
     console, stages = Console(width=110), Stages()
     with tempfile.TemporaryDirectory() as folder:
-        city = arrivals(given.seed, given.records)
         file = Path(folder) / "people.ndjson"
-        file.write_bytes(b"".join(orjson.dumps(r.patient) + b"\n" for r in city))
-        said = judging(stages, file, given.processes)
-        linking(stages, city, said, console)
-        if not given.no_splink:
-            by_splink(stages, city)
-        if given.store:
-            asyncio.run(storing(stages, file, Path(folder), given.processes))
+        if given.only_load:
+            with file.open(
+                "wb"
+            ) as out:  # a line at a time: a city fits into a file and not into memory
+                out.writelines(
+                    orjson.dumps(r.patient) + b"\n" for r in records(given.seed, given.records)
+                )
+        else:
+            city = arrivals(given.seed, given.records)
+            file.write_bytes(b"".join(orjson.dumps(r.patient) + b"\n" for r in city))
+            said = before_a_store(stages, file, given.processes)
+            linking(stages, city, said, console)
+            if not given.no_splink:
+                by_splink(stages, city)
+        if given.store or given.only_load:
+            asyncio.run(
+                storing(stages, file, Path(folder), given.processes, link=not given.only_load)
+            )
     peak = max(
         resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
     table = Table("Stage", "Count", "Seconds", "Per second", "CPU s", "µs CPU each")
     for one in stages.made:
         table.add_row(
-            one.name, f"{one.count:,} {one.of}", f"{one.seconds:.1f}",
-            f"{one.count / max(one.seconds, 1e-9):,.0f}", f"{one.cpu:.1f}",
+            one.name, f"{one.count:,} {one.of}", f"{one.seconds:.1f}" if one.seconds else "",
+            f"{one.count / one.seconds:,.0f}" if one.seconds else "", f"{one.cpu:.1f}",
             f"{one.cpu / max(one.count, 1) * 1e6:,.0f}",
         )  # fmt: skip
     console.print(table)
@@ -116,19 +132,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
-def judging(stages: Stages, file: Path, processes: int) -> list[bytes]:
-    """Reading, checking as ITI-104 does, canonical form and traits: all before any store."""
+def before_a_store(stages: Stages, file: Path, processes: int) -> list[bytes]:
+    """Reading, checking as ITI-104 does and canonical form, and traits, before any store."""
     source = described(file)
     plan: Any = Wanted(source, AFFINITY, BASE, None, file, processes=processes)  # type: ignore[arg-type]
-    said: list[bytes] = []
-    with _judges(plan, None) as judge:
-        ready: list[Line] = list(islice(lines(source), 1))
-        judge(
-            admission.packed_block(ready)
-        ).result()  # the processes are up before the clock starts
+    own: list[bytes] = []
+    with judging(plan, None) as judges:
+        list(
+            judged(judges, islice(lines(source), 1), 1)
+        )  # the processes are up before the clock starts
         with stages.stage(f"judge lines, {processes} processes") as one:
-            for judged in _ahead(judge, plan, lines(source), processes * 2):
-                said += [a.traits for a in judged.admitted]
+            for block in judged(judges, lines(source), plan.block):
+                own += [a.own for a in block.admitted]
+            one.count = len(own)
+    pack = load_pack(AFFINITY)
+    with crew(processes, saying.said, saying.settle, pack, BASE) as hands:
+        list(saying.asked(hands, [[o] for o in own[:8]]))
+        with stages.stage(f"traits, {processes} processes") as one:
+            blocks = (own[at : at + 2000] for at in range(0, len(own), 2000))
+            said = [traits for block in saying.asked(hands, blocks) for traits in block]
             one.count = len(said)
     alone = Desk(AFFINITY, BASE)
     some = list(islice(lines(source), 20_000))
@@ -198,8 +220,8 @@ def by_splink(stages: Stages, city: Sequence[Record]) -> None:
         one.count = len(made.as_pandas_dataframe())  # type: ignore[no-untyped-call]
 
 
-async def storing(stages: Stages, file: Path, folder: Path, processes: int) -> None:
-    """The same file by `people load` and `people link`, into an embedded MongoDB."""
+async def storing(stages: Stages, file: Path, folder: Path, processes: int, *, link: bool) -> None:
+    """The same file by `people load`, and `people link`, into an embedded MongoDB."""
     from chassis.mongo import Mongo
     from chassis.settings import Settings
     from exchange.mongod import embedded
@@ -224,12 +246,19 @@ async def storing(stages: Stages, file: Path, folder: Path, processes: int) -> N
             processes=processes,
         )
         with stages.stage("people load, into MongoDB") as one:
+            mongod = databases(os.getpid())
+            before = cpu_seconds(mongod)
             made = await loading.load(people, plan, lambda _: None)
             one.count = made.counts["staged"]
+        stages.made.append(
+            Stage("  MongoDB's part of it", one.count, cpu=cpu_seconds(mongod) - before)
+        )
+        if not link:
+            return await mongo.close()
         with stages.stage("people link, all of it") as one:
             linked = await linkage.link(people, linkage.Wanted(operator), lambda *_: None)
             one.count = linked.records
-        await mongo.close()
+        return await mongo.close()
 
 
 if __name__ == "__main__":

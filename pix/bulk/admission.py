@@ -15,15 +15,12 @@ import msgspec
 import orjson
 
 from affinity.pack import load as load_pack
-from chassis import garbage
 from chassis.body import parse_json
-from pix import acts, showing
+from pix import claims, showing
 from pix.bulk import mapping
 from pix.bulk.files import LONGEST, Line
 from pix.bulk.mapping import Columns
-from pix.claims import survivor
-from pix.identifiers import Domains, Identifier, parts
-from pix.traits import packed, traits
+from pix.identifiers import Domains, Identifier
 from standards.outcome import (
     CODE_INVALID,
     REQUIRED,
@@ -37,13 +34,12 @@ from standards.r4.check import check_structure
 
 class Admitted(NamedTuple):
     """A record as it waits to be linked: where it stands in the file, whose it is, what its source
-    says, its traits, and whether it says that another replaces it."""
+    says, and whether it says that another replaces it."""
 
     number: int
     system: str
     value: str
     own: bytes
-    traits: bytes
     digest: bytes
     merge: bool
 
@@ -80,7 +76,7 @@ class Desk:
     def __init__(
         self, affinity: str, base: str, domain: str = "", columns: Columns | None = None
     ) -> None:
-        self.domains = Domains(load_pack(affinity), base)
+        self.domains = Domains(load_pack(affinity), base, remembers=False)
         self.domain = self.domains.system(domain) if domain else ""
         self.columns = columns
 
@@ -126,26 +122,23 @@ class Desk:
         structure = check_structure(patient)
         if structure:
             return structure
-        primary, wrong = self._primary(patient)
+        carried = claims.said(patient, self.domains)
+        primary, wrong = self._primary(carried)
         if primary is None:
             return wrong
-        faults = [i for i in acts.faults(patient, primary, self.domains) if i.severity == "error"]
+        found = claims.faults(patient, primary, self.domains, carried)
+        faults = [i for i in found if i.severity == "error"]
         if patient.get("id") is not None:
             patient = {k: v for k, v in patient.items() if k != "id"}
         if faults:
             return tuple(faults)
         own = showing.canonical(patient)
-        merge = survivor(patient) is not None
-        said = packed(traits(patient, self.domains))
+        merge = claims.survivor(patient) is not None
         digest = hashlib.blake2b(own, digest_size=16).digest()
-        return Admitted(number, primary.system, primary.value, own, said, digest, merge)
+        return Admitted(number, primary.system, primary.value, own, digest, merge)
 
-    def _primary(self, patient: dict[str, object]) -> tuple[Identifier | None, tuple[Issue, ...]]:
+    def _primary(self, said: Sequence[Identifier]) -> tuple[Identifier | None, tuple[Issue, ...]]:
         """The identifier that the record is fed under: the one of the source's domain, else the first."""
-        listed = patient.get("identifier")
-        said = [
-            self.domains.identifier(*parts(i)) for i in (listed if isinstance(listed, list) else ())
-        ]
         if self.domain:
             mine = [i for i in said if i.system == self.domain]
             if len(mine) == 1 or len(set(mine)) == 1:
@@ -179,12 +172,6 @@ JUDGED = msgspec.msgpack.Decoder(Judged)
 def settle(affinity: str, base: str, domain: str, columns: Columns | None) -> None:
     """Set up a desk, in a process of its own unless there is only one."""
     _DESK[:] = [Desk(affinity, base, domain, columns)]
-
-
-def settle_apart(affinity: str, base: str, domain: str, columns: Columns | None) -> None:
-    """Set up a desk in a process that does nothing else."""
-    settle(affinity, base, domain, columns)
-    garbage.seldom()
 
 
 def judged(block: bytes) -> bytes:

@@ -12,8 +12,9 @@ killed leaves a valid store, and the same command does the rest. No notices go o
 
 from __future__ import annotations
 
+import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +23,11 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from pix import linking
-from pix.bulk import accounts, loads
+from pix.bulk import accounts, loads, saying
 from pix.bulk.accounts import Operator
 from pix.bulk.admission import Admitted
 from pix.bulk.clusters import Persons, Rules, clustered, frequencies
+from pix.bulk.crew import crew
 from pix.bulk.engine import workplace
 from pix.bulk.load import revised
 from pix.bulk.loads import Loads, Waiting
@@ -39,8 +41,19 @@ from pix.record import Record
 from standards.outcome import CONFLICT, Issue, Refused
 
 Told = Callable[[str, int, int], None]
-STEPS = ("columns", "pairs", "words", "alike", "scoring", "persons", "writing", "one by one")
+STEPS = (
+    "traits",
+    "columns",
+    "pairs",
+    "words",
+    "alike",
+    "scoring",
+    "persons",
+    "writing",
+    "one by one",
+)
 BATCH = 100
+WORTH_PROCESSES = 10_000  # a process needs a second to begin, in which one reads so many
 UNFINISHED = (
     "A load was interrupted: run the same `people load` again, which goes on where it stood."
 )
@@ -53,8 +66,8 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Who links, where DuckDB may use the disk, and what it may take of memory ("" for its default).
-    `now` is the day by which ages are reckoned."""
+    """Who links, where DuckDB may use the disk, what it may take of memory ("" for its default) and of
+    processors (0: all). `now` is the day by which ages are reckoned."""
 
     operator: Operator
     folder: Path | None = None
@@ -86,7 +99,7 @@ async def link(people: People, wanted: Wanted, told: Told) -> Linked:
     if await store.unfinished():
         raise Refused(Issue(CONFLICT, UNFINISHED))
     await people.counted.refresh()
-    fresh, known = await _parted(people, store)
+    fresh, known = await _parted(people, store, wanted, told)
     if fresh:
         fresh.sort()
         said = [traits for _, traits, _ in fresh]
@@ -94,7 +107,7 @@ async def link(people: People, wanted: Wanted, told: Told) -> Linked:
         made.pairs, made.within_reach = found.compared, len(found.pairs)
         keys = [key for _, _, key in fresh]
         await _enter(people, store, wanted, persons, keys, made, told)
-    await _one_by_one(people, wanted, known, made, told)
+    await _one_by_one(people, store, wanted, known, made, told)
     await _merge(people, store, wanted, made)
     await people.counted.count(_now())
     await _close(people, store, wanted, made)
@@ -104,25 +117,56 @@ async def link(people: People, wanted: Wanted, told: Told) -> Linked:
 Fresh = tuple[int, bytes, str]
 
 
-async def _parted(people: People, store: Loads) -> tuple[list[Fresh], list[str]]:
+async def _parted(
+    people: People, store: Loads, wanted: Wanted, told: Told
+) -> tuple[list[Fresh], list[str]]:
     """What waits, parted: (order, traits, key) of those of whom no key leads to anybody, and the keys of
     those who may be somebody known."""
     first = await people.profiles.one({}, {"_id": 1}) is None
     fresh: list[Fresh] = []
     known: list[tuple[int, str]] = []
-    async for batch in store.all(merges=False):
-        wanted = {w.key: texts(keys_of(w.traits)) for w in batch}
+    async for batch, said in _heard(people, store, wanted, told):
         led: set[str] = set()
+        keys: list[set[str]] = [set() for _ in batch]
         if not first:
-            every = sorted({k for ks in wanted.values() for k in ks})
+            keys = [texts(keys_of(traits)) for traits in said]
+            every = sorted(set().union(*keys))
             rows = await people.postings.many({"_id": {"$in": every}}, {"_id": 1})
             led = {row["_id"] for row in rows}
-        for one in batch:
-            if led.isdisjoint(wanted[one.key]):
-                fresh.append((one.order, one.traits, one.key))
+        for one, traits, mine in zip(batch, said, keys, strict=True):
+            if led.isdisjoint(mine):
+                fresh.append((one.order, traits, one.key))
             else:
                 known.append((one.order, one.key))
     return fresh, [key for _, key in sorted(known)]
+
+
+async def _heard(
+    people: People, store: Loads, wanted: Wanted, told: Told
+) -> AsyncIterator[tuple[list[Waiting], tuple[bytes, ...]]]:
+    """Everyone who waits, some thousands at a time, with their traits."""
+    count, done = await store.waiting(merges=False), 0
+    processes = (wanted.threads or os.cpu_count() or 1) if count >= WORTH_PROCESSES else 1
+    settled = (people.domains.pack, people.domains.base)
+    with crew(processes, saying.said, saying.settle, *settled) as hands:
+        async for some in _windows(store, processes * 3):
+            blocks = ([one.own for one in batch] for batch in some)
+            for batch, said in zip(some, saying.asked(hands, blocks), strict=True):
+                yield batch, said
+                done += len(batch)
+                told("traits", done, count)
+
+
+async def _windows(store: Loads, size: int) -> AsyncIterator[list[list[Waiting]]]:
+    """Batches of who waits, so many at a time, that all processes have something to do."""
+    some: list[list[Waiting]] = []
+    async for batch in store.all(merges=False):
+        some.append(batch)
+        if len(some) == size:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 def _found(
@@ -261,7 +305,7 @@ async def _written(
             made.persons += 1
         for place in there:
             record = entered[place]
-            change.traits[record.id] = waiting[keys[place]].traits
+            change.traits[record.id] = people.says(record.own)
             match = _match(change, person, place, record)
             await change.settle(record, claimed[place], person.number, match)
             events.append(
@@ -280,8 +324,8 @@ async def _written(
 
 def _record(change: Change, one: Waiting) -> Record:
     record = Record(
-        id=change.ids(), system=one.system, value=one.value, own=one.own, client=one.client,
-        organisation=one.organisation,
+        id=change.ids(), system=one.primary.system, value=one.primary.value, own=one.own,
+        client=one.load.client, organisation=one.load.organisation,
     )  # fmt: skip
     change.add(record)
     change.touch(record)
@@ -350,12 +394,16 @@ async def _told(
 
 
 async def _one_by_one(
-    people: People, wanted: Wanted, known: Sequence[str], made: Linked, told: Told
+    people: People,
+    store: Loads,
+    wanted: Wanted,
+    known: Sequence[str],
+    made: Linked,
+    told: Told,
 ) -> None:
     for place, key in enumerate(known):
-        row = await people.loaded.one({"_id": key})
-        if row is not None:
-            await _fed(people, wanted.operator, Waiting.of(row), made)
+        for one in (await store.some([key])).values():
+            await _fed(people, wanted.operator, one, made)
             made.one_by_one += 1
         told("one by one", place + 1, len(known))
 
@@ -371,10 +419,10 @@ async def _merge(people: People, store: Loads, wanted: Wanted, made: Linked) -> 
 
 async def _fed(people: People, operator: Operator, one: Waiting, made: Linked) -> None:
     """Through the online path, and off the waiting list. A refusal is told and not tried again."""
-    operator = replace(operator, client=one.client, organisation=one.organisation)
-    admitted = Admitted(0, one.system, one.value, one.own, one.traits, b"", one.merge)
+    operator = replace(operator, client=one.load.client, organisation=one.load.organisation)
+    admitted = Admitted(0, *one.primary, one.own, b"", one.merge)
     if one.merge or await people.records.one({"claim": one.key}, {"_id": 1}) is None:
-        kind = await revised(people, operator, admitted, one.job)
+        kind = await revised(people, operator, admitted, one.load.id)
         if not isinstance(kind, str):
             made.refused += [(i.where, i.words) for i in kind.issues]
     else:

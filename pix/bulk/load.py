@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +24,7 @@ from pix import acts, showing
 from pix.bulk import accounts, admission, loads
 from pix.bulk.accounts import Operator
 from pix.bulk.admission import Admitted, Judged
+from pix.bulk.crew import Crew, crew
 from pix.bulk.files import FileFault, Line, Source, lines
 from pix.bulk.loads import Load, Loads
 from pix.bulk.mapping import Columns, mapping
@@ -66,10 +65,9 @@ async def load(people: People, wanted: Wanted, told: Told) -> Load:
     if load.state != "loading":
         return load
     with _Rejects(wanted.rejects, load.rejects) as rejects:
-        with _judges(wanted, columns) as judge:
-            start = _place(wanted, load)
-            for judged in _ahead(judge, wanted, start, wanted.processes * 2):
-                await _take(people, store, wanted.operator, load, judged, rejects)
+        with judging(wanted, columns) as judges:
+            for block in judged(judges, _place(wanted, load), wanted.block):
+                await _take(people, store, wanted.operator, load, block, rejects)
                 told(load)
         facts = {"file": load.file, "sha256": load.digest, "domain": load.domain, **load.counts}
         await store.close(load, accounts.job(wanted.operator, "load", facts, _now()))
@@ -107,47 +105,17 @@ def _place(wanted: Wanted, load: Load) -> Iterator[Line]:
 
 # -- judging ------------------------------------------------------------------------------------------
 
-Judge = Callable[[bytes], "Future[bytes]"]
+
+def judging(wanted: Wanted, columns: Columns | None) -> AbstractContextManager[Crew]:
+    """The processes that judge blocks of lines, as `wanted` has it."""
+    settled = (wanted.affinity, wanted.base, wanted.domain, columns)
+    return crew(wanted.processes, admission.judged, admission.settle, *settled)
 
 
-class _judges:  # noqa: N801  used like a function: `with _judges(…) as judge`
-    """Processes that judge blocks of lines; with one process it is done here."""
-
-    def __init__(self, wanted: Wanted, columns: Columns | None) -> None:
-        self.settled = (wanted.affinity, wanted.base, wanted.domain, columns)
-        self.pool: ProcessPoolExecutor | None = None
-        if wanted.processes > 1:
-            self.pool = ProcessPoolExecutor(
-                wanted.processes, get_context("spawn"), admission.settle_apart, self.settled
-            )
-
-    def __enter__(self) -> Judge:
-        if self.pool is not None:
-            pool = self.pool
-            return lambda block: pool.submit(admission.judged, block)
-        admission.settle(*self.settled)
-        return _here
-
-    def __exit__(self, *_: object) -> None:
-        if self.pool is not None:
-            self.pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _here(block: bytes) -> Future[bytes]:
-    done: Future[bytes] = Future()
-    done.set_result(admission.judged(block))
-    return done
-
-
-def _ahead(judge: Judge, wanted: Wanted, start: Iterator[Line], ahead: int) -> Iterator[Judged]:
-    """Judged blocks in the order of the file; `ahead` of them are under way."""
-    under_way: deque[Future[bytes]] = deque()
-    while block := list(islice(start, wanted.block)):
-        under_way.append(judge(admission.packed_block(block)))
-        if len(under_way) > ahead:
-            yield admission.JUDGED.decode(under_way.popleft().result())
-    while under_way:
-        yield admission.JUDGED.decode(under_way.popleft().result())
+def judged(judges: Crew, start: Iterator[Line], size: int) -> Iterator[Judged]:
+    """Judged blocks of so many lines, in the order of the file."""
+    blocks = iter(lambda: list(islice(start, size)), [])
+    return map(admission.JUDGED.decode, judges(map(admission.packed_block, blocks)))
 
 
 # -- taking in ----------------------------------------------------------------------------------------

@@ -2,11 +2,12 @@
 
     loads    {_id: job, number, file, digest, size, domain, state, after, line, counts, rejects, …}
              loading ─► loaded ─► linked
-    loaded   {_id: "system|value", s, v, o: own, t: traits, d: digest, m: merge, n: order, j, c, g}
+    loaded   {_id: "system|value", o: own, d: digest, m: merge, n: order}
 
-A block of lines and the place behind it are committed in one transaction, so a load that was killed goes
-on where it stood: nothing is lost, nothing is taken in twice, and counts are of what happened. What is
-in `loaded` is told to nobody, for whose it is has not been asked yet; ITI-83 says so (503).
+The order says of which load a record is and on which line it stood: number << 36 | line. A block of lines
+and the place behind it are committed in one transaction, so a load that was killed goes on where it
+stood: nothing is lost, nothing is taken in twice, and counts are of what happened. What is in `loaded`
+is told to nobody, for whose it is has not been asked yet; ITI-83 says so (503).
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from typing import Any
 
 from pymongo import InsertOne, ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import DuplicateKeyError
 
 from chassis import outbox
 from chassis.mongo import Doc
 from pix.bulk.accounts import Operator
 from pix.bulk.admission import Admitted
+from pix.identifiers import Identifier
 from pix.people import DATABASE, People
 
 COUNTS = ("staged", "repeated", "revised", "unchanged", "refused", "blank")
@@ -65,26 +68,18 @@ class Waiting:
     """A record that waits to be linked."""
 
     key: str
-    system: str
-    value: str
     own: bytes
-    traits: bytes
     merge: bool
     order: int
-    job: str
-    client: str
-    organisation: str
+    load: Load
 
-    @classmethod
-    def of(cls, d: Mapping[str, Any]) -> Waiting:
-        """From its document."""
-        return cls(
-            d["_id"], d["s"], d["v"], bytes(d["o"]), bytes(d["t"]), d["m"], d["n"], d["j"], d["c"],
-            d["g"],
-        )  # fmt: skip
+    @property
+    def primary(self) -> Identifier:
+        """The identifier that it is fed under."""
+        return Identifier.of(self.key)
 
 
-_ORDER = 1 << 36  # lines that one load may have
+_LINES = 36  # bits for the line
 
 
 class Loads:
@@ -92,15 +87,21 @@ class Loads:
 
     def __init__(self, people: People) -> None:
         self.people = people
+        self._by_number: dict[int, Load] = {}
 
     async def begin(self, load: Load) -> Load:
         """The load as it stands: where it was interrupted, or at its beginning."""
         found = await self.people.loads.one({"_id": load.id})
         if found is not None:
             return Load.of(found)
-        load.number = await self.people.loads.count({}) + 1
-        await self.people.loads.insert(load.document())
-        return load
+        while True:
+            last = await self.people.loads.many({}, {"number": 1}, sort=[("number", -1)], limit=1)
+            load.number = last[0]["number"] + 1 if last else 1
+            try:
+                await self.people.loads.insert(load.document())
+            except DuplicateKeyError:  # another load began at the same moment
+                continue
+            return load
 
     async def known(self, keys: Collection[str]) -> set[str]:
         """Which of these identifiers a record is fed under already."""
@@ -151,9 +152,8 @@ class Loads:
 
     def _document(self, load: Load, key: str, one: Admitted) -> Doc:
         return {
-            "_id": key, "s": one.system, "v": one.value, "o": one.own, "t": one.traits,
-            "d": one.digest, "m": one.merge, "n": load.number * _ORDER + one.number, "j": load.id,
-            "c": load.client, "g": load.organisation,
+            "_id": key, "o": one.own, "d": one.digest, "m": one.merge,
+            "n": load.number << _LINES | one.number,
         }  # fmt: skip
 
     async def close(self, load: Load, event: Doc) -> None:
@@ -174,20 +174,34 @@ class Loads:
 
     async def all(self, *, merges: bool, size: int = 2000) -> AsyncIterator[list[Waiting]]:
         """Everything that waits, a batch at a time."""
-        batch: list[Waiting] = []
+        batch: list[Doc] = []
         cursor = self.people.loaded.raw.find({"m": merges}, batch_size=size)
         async for row in cursor:
-            batch.append(Waiting.of(row))
+            batch.append(row)
             if len(batch) >= size:
-                yield batch
+                yield await self._waiting(batch)
                 batch = []
         if batch:
-            yield batch
+            yield await self._waiting(batch)
 
-    async def some(self, keys: Sequence[str], session: AsyncClientSession) -> dict[str, Waiting]:
+    async def some(
+        self, keys: Sequence[str], session: AsyncClientSession | None = None
+    ) -> dict[str, Waiting]:
         """Those of these that still wait."""
         rows = await self.people.loaded.many({"_id": {"$in": list(keys)}}, session=session)
-        return {row["_id"]: Waiting.of(row) for row in rows}
+        return {one.key: one for one in await self._waiting(rows)}
+
+    async def _waiting(self, rows: Sequence[Doc]) -> list[Waiting]:
+        numbers = {row["n"] >> _LINES for row in rows}
+        if strange := numbers - self._by_number.keys():
+            found = await self.people.loads.many({"number": {"$in": sorted(strange)}})
+            self._by_number |= {d["number"]: Load.of(d) for d in found}
+        return [
+            Waiting(
+                row["_id"], bytes(row["o"]), row["m"], row["n"], self._by_number[row["n"] >> _LINES]
+            )
+            for row in rows
+        ]
 
     async def unfinished(self) -> list[Load]:
         """Loads that were interrupted and not taken up again."""

@@ -17,7 +17,7 @@ from typing import Literal
 
 from chassis import outbox
 from chassis.call import Account
-from pix import acts
+from pix import acts, claims
 from pix.change import Change
 from pix.hl7v2.acknowledge import acknowledgement
 from pix.hl7v2.authorities import Number, Place, numbers
@@ -91,7 +91,7 @@ class Feed:
             record = await change.claimed(primary)
             known = record.own if record is not None and record.state == "active" else b""
             patient = revised(known, said, self.domains)
-            issues = check_structure(patient) or acts.faults(patient, primary, self.domains)
+            issues = check_structure(patient) or claims.faults(patient, primary, self.domains)
             outcome.refuse_if(issues)
             done = await acts.revise(change, primary, patient)
             if done.kind != "unchanged":
@@ -216,7 +216,7 @@ class Feed:
             else said
             for said in patient.get("identifier") or ()
         ]
-        outcome.refuse_if(acts.faults(patient, new, self.domains))
+        outcome.refuse_if(claims.faults(patient, new, self.domains))
         done = await acts.revise(change, new, patient)
         return "C", new, done.record.id
 

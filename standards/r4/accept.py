@@ -11,7 +11,7 @@ tests/standards/test_structure.py holds it to that.
 from __future__ import annotations
 
 import threading
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, ClassVar, ForwardRef, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert, defstruct
@@ -22,6 +22,7 @@ from standards.r4.definition import Definition, Element, definition, resource_ty
 from standards.r4.primitives import MOST_CHARACTERS, PRIMITIVES, UNPRINTABLE, Primitive
 
 _MOST = 2**31 - 1
+_SHORT = 128
 _building = threading.Lock()
 _ready: dict[str, type[Struct]] = {}
 
@@ -227,9 +228,16 @@ class _Judged:
 
 
 def _fits(kind: Any, value: Any) -> Any:
-    if kind.row.fits(value):
+    short = type(value) is str and len(value) < _SHORT
+    if _remembered(kind, value) if short else kind.row.fits(value):
         return kind.ok
     raise ValueError
+
+
+@lru_cache(1 << 12)
+def _remembered(kind: Any, value: str) -> bool:
+    """The same codes, systems and days are met again and again."""
+    return bool(kind.row.fits(value))
 
 
 def _judged(name: str) -> Any:

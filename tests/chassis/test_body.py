@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chassis import body as bodies
 from chassis.body import MAX_DEPTH, parse_json
 from chassis.call import dumps
 from standards.outcome import Refused
@@ -53,3 +54,59 @@ def test_no_bytes_break_the_reader(body: bytes) -> None:
         assert isinstance(parse_json(body), dict)
     except Refused as refused:
         assert refused.status() == 400
+
+
+KEYS = st.sampled_from(["a", "b", "née", ""])
+ODD = st.sampled_from(
+    [b"1.10", b"-0", b"1e5", b"1E400", b"01", b"1.", b"NaN", b"9" * 5000, b"1e99999999999999999999",
+     b"12345678901234567890123456789", b'"\xff"', b'"\xed\xa0\x80"', b'"\t"', b'"\x7f"', b'"\\u0041"',
+     b'"\\""', b'"a"', b'" : "', b'""', b"true", b"null", b"[]", b"{}"]
+)  # fmt: skip
+
+
+def _object(members: list[tuple[str, bytes]]) -> bytes:
+    return b"{" + b", ".join(f'"{k}" :'.encode() + v for k, v in members) + b"}"
+
+
+OBJECTS = st.recursive(
+    ODD, lambda inner: st.lists(st.tuples(KEYS, inner), max_size=3).map(_object), max_leaves=6
+)
+
+
+@given(
+    st.lists(st.tuples(KEYS, OBJECTS), max_size=3),
+    st.sampled_from([b"", b" ", b"\xef\xbb\xbf", b"x"]),
+)
+def test_the_fast_reader_reads_what_the_careful_one_reads_or_leaves_it_to_that(
+    members: list[tuple[str, bytes]], around: bytes
+) -> None:
+    said = around + _object(members) + around
+    plain = bodies._plain(said)
+    if plain is not None:
+        careful = bodies._careful(said)
+        assert plain == careful
+        assert _kinds(plain) == _kinds(careful)
+
+
+def _kinds(value: object) -> object:
+    if isinstance(value, dict):
+        return {k: _kinds(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_kinds(v) for v in value]
+    return type(value), str(value)
+
+
+@pytest.mark.parametrize("where", [b"", b"\\n"])
+def test_a_key_given_twice_is_refused_however_deep_and_whichever_reader_meets_it(
+    where: bytes,
+) -> None:
+    said = b'{"note": "' + where + b'", "name": [{"family": "A", "use": "usual", "family": "A"}]}'
+    with pytest.raises(Refused) as refused:
+        parse_json(said)
+    assert "“family” is given twice" in refused.value.issues[0].words
+
+
+def test_a_number_beyond_all_that_can_be_held_is_no_fault_of_the_server() -> None:
+    with pytest.raises(Refused) as refused:
+        parse_json(b'{"a": 1e99999999999999999999}')
+    assert refused.value.issues[0].words == "The body is not JSON that can be read."
