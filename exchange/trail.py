@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -16,8 +15,8 @@ from audit.verify import Report, heads_in_log, verify
 from chassis.mongo import Mongo
 from chassis.settings import Settings
 from exchange import whereabouts
-from exchange.clients import near_database
 from exchange.exits import EXITS, Exit, Trouble
+from exchange.nearby import with_mongo
 from exchange.options import with_settings
 
 trail = typer.Typer(help="Vouch for the audit trail.", no_args_is_help=True)
@@ -55,15 +54,10 @@ def made(settings: Settings, logs: tuple[Path, ...]) -> Report:
     near = running is not None and not settings.mongodb.get_secret_value()
     base = running.fhir if running is not None and near else settings.fhir_base
 
-    async def run(uri: str, prefix: str) -> Report:
-        mongo = Mongo(uri, pool=4, prefix=prefix)
-        try:
-            return await verify(Events(mongo, base), heads=heads)
-        finally:
-            await mongo.close()
+    async def story(mongo: Mongo) -> Report:
+        return await verify(Events(mongo, base), heads=heads)
 
-    with near_database(settings) as (uri, prefix):
-        return asyncio.run(run(uri, prefix))
+    return with_mongo(settings, story, pool=4)
 
 
 def show(report: Report, console: Console) -> None:
