@@ -56,7 +56,7 @@ class Feed:
         """
         asked = self._asked(call)
         patient = call.resource or {}
-        primary = await self._primary(asked)
+        primary = await self._primary(call, asked)
         await self._authorise(call, primary)
         refuse_if(acts.faults(patient, primary, self.domains))
 
@@ -99,7 +99,7 @@ class Feed:
         Answers 204, also when it was removed before. Raises `Refused`: 404 for an identifier that was
         never fed, 403 for a foreign domain, 412 for a stale If-Match.
         """
-        primary = await self._primary(self._asked(call))
+        primary = await self._primary(call, self._asked(call))
         await self._authorise(call, primary)
 
         async def story(change: Change) -> Answer:
@@ -128,13 +128,15 @@ class Feed:
             raise Refused(Issue(CODE_INVALID, words, "identifier", xds=""), status=400)
         return asked
 
-    async def _primary(self, asked: Identifier) -> Identifier:
-        """The identifier that the record is fed under, when it was named by our logical id."""
+    async def _primary(self, call: Call, asked: Identifier) -> Identifier:
+        """The identifier that the record is fed under, when it was named by our logical id. One of
+        which this caller may not know is as unknown as one that was never given."""
         if asked.system != self.domains.base:
             return asked
         logical = self.domains.logical(asked)
         found = await self.people.record(logical) if logical else None
-        if found is None or found.state == "removed":
+        sight = await self.sights.of(call.caller)
+        if found is None or found.state == "removed" or not sight.tells_of(found.system):
             raise Refused(Issue(NOT_FOUND, "No Patient has this logical id here.", "identifier"))
         return found.primary
 
