@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from chassis import search
-from chassis.call import Answer, Call, instant
+from chassis.call import Answer, Call, dumps, instant
 from chassis.mongo import Coalesced, Doc, Filter
 from governance.identifiers import Sight
 from governance.permit import Permit
-from pix import showing
+from pix import profiles, showing
 from pix.identifiers import Domains
 from pix.people import DATABASE, People
 from pix.sight import Sights
@@ -216,7 +216,7 @@ class Demographics:
             )
             if earlier is None:
                 raise Refused(Issue(NOT_FOUND, "This Patient has no such version."))
-            found = earlier
+            found = (await self._unsealed(found, [earlier]))[0]
         elif found["state"] == "removed":
             raise Refused(Issue(GONE, "This version is the removal of the Patient."))
         return await self._answer(call, found)
@@ -227,9 +227,10 @@ class Demographics:
         limit = _count(call)
         versions = [found]
         if limit != 1 and await self._reaches_earlier(call):
-            versions += await self.people.history.many(
+            earlier = await self.people.history.many(
                 {"of": call.path["id"]}, _READ, sort=[("v", -1)], limit=limit - 1 if limit else 0
             )
+            versions += await self._unsealed(found, earlier)
         sight = await self.sights.of(call.caller)
         versions = [  # new dicts: what was read may be shared with other requests
             {**v, "b": v["b"] and showing.stripped(bytes(v["b"]), call.base, sight)}
@@ -255,6 +256,30 @@ class Demographics:
         within = search.narrow(call.permit.unasked, pdqm.PARAMETERS)
         where: Filter = {"$and": [{"_id": call.path["id"]}, within]}
         return not within or await self.people.records.one(where, {"_id": 1}) is not None
+
+    async def _unsealed(self, current: Doc, earlier: Sequence[Doc]) -> list[Doc]:
+        """Earlier versions without the links that a seal has ended: what was one person before an
+        identity was sealed, on either side, is told to nobody any more (domain digest §1.6 P1-P3)."""
+        opened = [v["b"] and showing.opened(bytes(v["b"])) for v in earlier]
+        stands = set(showing.linked(showing.opened(bytes(current["b"]))) if current["b"] else ())
+        parted = {id_ for p in opened if p for id_ in showing.linked(p)} - stands
+        if not parted:
+            return list(earlier)
+        asked = [current["_id"], *sorted(parted)]
+        rows = await self.people.records.many({"_id": {"$in": asked}}, {"own": 1})
+        sealed = {
+            r["_id"]
+            for r in rows
+            if r.get("own") and profiles.opened(self.people.says(bytes(r["own"]))).sealed
+        }
+        hidden = frozenset(parted if current["_id"] in sealed else parted & sealed)
+        made: list[Doc] = []
+        for version, patient in zip(earlier, opened, strict=True):
+            if patient and not hidden.isdisjoint(showing.linked(patient)):
+                showing.unlink(patient, hidden)
+                version = {**version, "b": dumps(patient)}  # noqa: PLW2901
+            made.append(version)
+        return made
 
     async def _covered(self, call: Call, permit: Permit | None = None) -> Doc:
         id_ = call.path["id"]
