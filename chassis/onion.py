@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.routing import Route as Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -125,12 +126,16 @@ class Doors:
         if endpoint is not None:
             return endpoint, {}
         stem, _, last = path.rpartition("/")
-        found = self._last.get((method, stem)) if last else None
+        found = self._last.get((method, stem)) if last and last[0] not in "$_" else None
         return (found[1], {found[0]: last}) if found is not None else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request by its endpoint, or pass it on."""
         if scope["type"] == "http" and not scope.get("root_path"):
+            path: str = scope["path"]
+            if path.endswith("/") and path.startswith("/fhir/") and not path.endswith("//"):
+                # A blank piece at the end names nothing else, and a redirect would lose a PUT's body.
+                scope["path"] = path if path == "/fhir/" else path[:-1]
             door = self.known(scope["method"], scope["path"])
             if door is not None:
                 endpoint, scope["path_params"] = door
@@ -144,6 +149,10 @@ class Doors:
 def _path(where: str, endpoint: ASGIApp, methods: list[str]) -> Path:
     path = Path(where, endpoint, include_in_schema=False)
     path.methods = set(methods)  # Starlette leaves the methods of a bare ASGI endpoint open
+    # No id begins with `$` or `_` (FHIR R4 datatypes.html#id): GET Patient/$match is an operation
+    # asked the wrong way (405), and no Patient whom nobody knows.
+    if where.startswith("/fhir"):
+        path.path_regex = re.compile(path.path_regex.pattern.replace("[^/]+", "[^/$_][^/]*"))
     return path
 
 
@@ -192,6 +201,10 @@ async def _nowhere(request: Request, refusal: Exception) -> Response:
     headers["X-Request-Id"] = str(uuid.uuid4())
     path = "".join(c if c.isprintable() else "?" for c in request.url.path[:100])
     if status == 405:
+        # Starlette names the methods of the first route only; other rows have this path too.
+        matches = [(r, r.matches(request.scope)[0]) for r in request.app.router.routes]
+        served = {m for r, match in matches if match is not Match.NONE for m in r.methods or ()}
+        headers["Allow"] = ", ".join(sorted(served))
         issue = Issue(
             METHOD, f"{request.method} is not served at {path}; GET /fhir/metadata lists what is."
         )

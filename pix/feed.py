@@ -16,6 +16,7 @@ from typing import Any
 
 from chassis import outbox, search
 from chassis.call import Account, Answer, Call
+from chassis.negotiate import names
 from pix import acts, claims, showing
 from pix.acts import Outcome
 from pix.change import Acting, Actor, Change
@@ -185,7 +186,7 @@ class Feed:
 
 def _alone(call: Call, patient: Mapping[str, Any]) -> bool:
     """What asks more than the record that it feeds does not share a transaction."""
-    conditional = "if-match" in call.headers
+    conditional = "if-match" in call.headers or "if-none-match" in call.headers
     return conditional or bool(call.permit.narrow) or claims.survivor(patient) is not None
 
 
@@ -209,10 +210,15 @@ def _check_target(call: Call, record: Record | None, patient: Mapping[str, Any])
 
 
 def _check_match(call: Call, record: Record | None) -> None:
-    asked = call.headers.get("if-match")
-    if asked is None:
-        return
-    version = asked.strip().removeprefix("W/").strip('"')
-    if record is None or (version != "*" and version != str(record.v)):
+    """PIXm does not speak of preconditions; one that is given is kept (RFC 9110 §13.1, FHIR R4
+    http.html#concurrency): If-Match, and If-None-Match as "only if nobody is there yet"."""
+    tag = f'W/"{record.v}"' if record is not None else ""
+    wanted, unwanted = call.headers.get("if-match"), call.headers.get("if-none-match")
+    if wanted is not None and (record is None or not names(wanted, tag)):
         words = "If-Match names another version; read the Patient again before you change it."
         raise Refused(Issue(PRECONDITION, words, "If-Match"))
+    if unwanted is not None and record is not None and names(unwanted, tag):
+        words = (
+            "If-None-Match rules out what is here already; read the Patient before you change it."
+        )
+        raise Refused(Issue(PRECONDITION, words, "If-None-Match"))
