@@ -7,7 +7,7 @@ What the caller may not see of identifiers is neither shown nor found by (`pix/s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from chassis import search
@@ -15,7 +15,7 @@ from chassis.call import Answer, Call, dumps, instant
 from chassis.mongo import Coalesced, Doc, Filter
 from governance.identifiers import Sight
 from governance.permit import Permit
-from pix import profiles, showing
+from pix import master, showing
 from pix.identifiers import Domains
 from pix.people import DATABASE, People
 from pix.sight import Sights
@@ -265,13 +265,7 @@ class Demographics:
         parted = {id_ for p in opened if p for id_ in showing.linked(p)} - stands
         if not parted:
             return list(earlier)
-        asked = [current["_id"], *sorted(parted)]
-        rows = await self.people.records.many({"_id": {"$in": asked}}, {"own": 1})
-        sealed = {
-            r["_id"]
-            for r in rows
-            if r.get("own") and profiles.opened(self.people.says(bytes(r["own"]))).sealed
-        }
+        sealed = await self._sealed({current["_id"], *parted})
         hidden = frozenset(parted if current["_id"] in sealed else parted & sealed)
         made: list[Doc] = []
         for version, patient in zip(earlier, opened, strict=True):
@@ -280,6 +274,16 @@ class Demographics:
                 version = {**version, "b": dumps(patient)}  # noqa: PLW2901
             made.append(version)
         return made
+
+    async def _sealed(self, ids: Collection[str]) -> set[str]:
+        """Those of these records whose identity is sealed, or was when they were removed."""
+        rows = await self.people.records.many({"_id": {"$in": sorted(ids)}}, {"own": 1})
+        said = [(row["_id"], row["own"]) for row in rows if row["own"]]
+        gone = sorted(set(ids) - {id_ for id_, _ in said})
+        if gone:
+            past = await self.people.history.many({"of": {"$in": gone}}, {"of": 1, "own": 1})
+            said += [(row["of"], row["own"]) for row in past if row["own"]]
+        return {id_ for id_, own in said if master.sealed(showing.opened(bytes(own)))}
 
     async def _covered(self, call: Call, permit: Permit | None = None) -> Doc:
         id_ = call.path["id"]

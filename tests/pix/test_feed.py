@@ -284,6 +284,10 @@ async def test_a_chain_of_merges_leads_to_the_last_survivor(pix: Pix) -> None:
         assert (who.record, who.state, who.survivor) == (ids[n], "subsumed", ids[-1])
         assert set(who.same) == set(ids)
         assert (await pix.ask(COUNCIL, value)).json() == {"resourceType": "Parameters"}
+    # told again with the survivor that it has by now, the link says so in both of its words
+    other = {"identifier": {"system": COUNCIL, "value": values[-1]}}
+    told = (await pix.feed(replaced(patient(COUNCIL, values[0]), other))).json()
+    assert told["link"][0]["other"] == {**other, "reference": f"Patient/{ids[-1]}"}
     cycle = {"identifier": {"system": COUNCIL, "value": values[0]}}
     refused = await pix.feed(replaced(patient(COUNCIL, values[-1]), cycle))
     assert refused.status_code == 409

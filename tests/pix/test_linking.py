@@ -177,6 +177,8 @@ async def test_a_seal_ends_what_earlier_versions_told(pix: Pix) -> None:
             answer = await pix.http.get(f"/Patient/{one}{path}")
             assert answer.status_code == 200
             assert other not in answer.text, (path, answer.text)
+    await pix.remove(TRUST, "H8065")
+    assert hidden not in (await pix.http.get(f"/Patient/{kept}/_history")).text
 
 
 async def test_an_adopted_childs_new_identity_is_found_by_its_number_alone(pix: Pix) -> None:
