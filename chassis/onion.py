@@ -25,8 +25,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chassis import cors, telemetry
 from chassis.call import Answer, Call, Route, Service, dumps
 from chassis.cors import Origins
+from chassis.negotiate import MEDIA, Format, wanted_format
 from chassis.service import Endpoint, Rider
-from standards import capability, definitions, openapi
+from standards import capability, definitions, fhir_xml, openapi
 from standards.outcome import METHOD, NOT_FOUND, ROUTE, Issue, Refused, outcome
 from standards.rows import Transaction
 
@@ -199,6 +200,7 @@ async def _nowhere(request: Request, refusal: Exception) -> Response:
     status = refusal.status_code if isinstance(refusal, HTTPException) else 404
     headers = dict(refusal.headers or {}) if isinstance(refusal, HTTPException) else {}
     headers["X-Request-Id"] = str(uuid.uuid4())
+    headers["Vary"] = "Accept"
     path = "".join(c if c.isprintable() else "?" for c in request.url.path[:100])
     if status == 405:
         # Starlette names the methods of the first route only; other rows have this path too.
@@ -210,9 +212,17 @@ async def _nowhere(request: Request, refusal: Exception) -> Response:
         )
     else:
         issue = Issue(ROUTE, f"Nothing is served at {path}; GET /fhir/metadata lists what is.")
-    return Response(
-        dumps(outcome([issue])), status, headers, media_type="application/fhir+json;charset=utf-8"
-    )
+    made, form = outcome([issue]), _format(request)
+    body = fhir_xml.render(made) if form == "xml" else dumps(made)
+    return Response(body, status, headers, media_type=MEDIA[form])
+
+
+def _format(request: Request) -> Format:
+    """The format of a refusal outside every row; JSON when what is wanted cannot be made."""
+    try:
+        return wanted_format(request.headers.get("accept", ""), request.query_params.get("_format"))
+    except Refused:
+        return "json"
 
 
 class Guard:

@@ -60,7 +60,9 @@ class Demographics:
         await self._not_too_broad(call, asked, where)
 
         def show(row: Doc) -> bytes:
-            return showing.stripped(bytes(row["b"]), call.base, sight, systems or None)
+            return showing.stripped(
+                bytes(row["b"]), call.base, sight, systems or None, fed=row["system"]
+            )
 
         async def beside(rows: Sequence[Doc]) -> list[bytes]:
             call.account.patients += [f"Patient/{row['_id']}" for row in rows]
@@ -73,7 +75,7 @@ class Demographics:
             include=beside,
             show=show,
             default_sort="_id",
-            fields=("b", "state", "root"),
+            fields=("b", "state", "root", "system"),
         )
         answer.body = await self.sights.cleared(answer.body, sight)
         return answer
@@ -190,7 +192,7 @@ class Demographics:
         where: Filter = {"_id": {"$in": sorted(roots)}, "state": "active", **_existing(sight)}
         if call.permit.narrow:
             where = {"$and": [where, search.narrow(call.permit, pdqm.PARAMETERS)]}
-        return await self.people.records.many(where, {"b": 1}, sort=[("_id", 1)])
+        return await self.people.records.many(where, {"b": 1, "system": 1}, sort=[("_id", 1)])
 
     # -- read -----------------------------------------------------------------------------------
 
@@ -233,7 +235,10 @@ class Demographics:
             versions += await self._unsealed(found, earlier)
         sight = await self.sights.of(call.caller)
         versions = [  # new dicts: what was read may be shared with other requests
-            {**v, "b": v["b"] and showing.stripped(bytes(v["b"]), call.base, sight)}
+            {
+                **v,
+                "b": v["b"] and showing.stripped(bytes(v["b"]), call.base, sight, fed=v["system"]),
+            }
             for v in versions
         ]
         body = _history(call, versions, int(found["v"]))
@@ -241,7 +246,7 @@ class Demographics:
 
     async def _answer(self, call: Call, found: Doc) -> Answer:
         sight = await self.sights.of(call.caller)
-        body = showing.stripped(bytes(found["b"]), call.base, sight)
+        body = showing.stripped(bytes(found["b"]), call.base, sight, fed=found["system"])
         body = await self.sights.cleared(body, sight)
         tag, at = f'W/"{found["v"]}"', showing.http_date(found["at"])
         return Answer(200, body, {"ETag": tag, "Last-Modified": at})

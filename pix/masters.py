@@ -97,7 +97,7 @@ class Masters:
         if found.master is None or (found.state == "merged" and within is not None):
             raise Refused(Issue(NOT_FOUND, "No Patient has this id."))
         made = found.master
-        body = showing.stripped(dumps(made.patient), call.base, sight)
+        body = showing.stripped(dumps(made.patient), call.base, sight, fed="")
         body = await self.sights.cleared(body, sight)
         return Answer(200, body, {"ETag": f'W/"{made.digest[:16]}"'})
 

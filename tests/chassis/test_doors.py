@@ -88,3 +88,20 @@ async def test_a_head_is_answered_like_the_get_without_its_body(exchange: Exchan
         ):
             got, head = await client.get(url), await client.head(url)
             assert (head.status_code, head.content) == (got.status_code, b"")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/fhir/Nothing"), ("POST", "/fhir/Patient"), ("GET", "/fhir")]
+)
+async def test_refusals_outside_every_row_are_in_the_format_that_was_asked_for(
+    exchange: Exchange, method: str, path: str
+) -> None:
+    told = {"Accept": "application/fhir+xml"}
+    for answer in (
+        await exchange.http.request(method, path, headers=told),
+        await exchange.http.request(method, path, params={"_format": "xml"}),
+    ):
+        assert answer.headers["content-type"].startswith("application/fhir+xml")
+        assert "<OperationOutcome" in answer.text
+    odd = await exchange.http.request(method, path, headers={"Accept": "text/html"})
+    assert odd.json()["resourceType"] == "OperationOutcome"
