@@ -82,8 +82,13 @@ def sight(viewer: Viewer, register: Register, openings: Collection[Opening]) -> 
     """What this viewer may be shown."""
     everything = viewer.role == SYSTEM_ROLE
     made = Sight(register, viewer, tuple(openings), everything, frozenset())
-    closed = frozenset(d.system for d in register.domains if _closed(d) and not made.sees(d.system))
+    closed = frozenset(system for system in unspoken(register) if not made.sees(system))
     return Sight(register, viewer, tuple(openings), everything, closed)
+
+
+def unspoken(register: Register) -> frozenset[str]:
+    """The systems of which not everybody may learn that somebody has a number (police, victims)."""
+    return frozenset(d.system for d in register.domains if _closed(d))
 
 
 def _closed(domain: Domain) -> bool:
