@@ -28,6 +28,9 @@ _KNOWN: dict[str, Format] = {
     "text/xml": "xml",
     "xml": "xml",
 }
+_FORMATS: tuple[Format, ...] = ("json", "xml")
+_WILD = {"*/*": 0, "application/*": 1, "text/*": 1}
+_VERSION = "4.0"  # of FHIR; its patches are the same version (FHIR R4 http.html#version-parameter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +59,9 @@ def wanted_format(accept: str, format_parameter: str | None) -> Format:
         return found
     if not accept or accept == "*/*":
         return "json"
-    best: tuple[float, Format] | None = None
-    for part in accept.split(","):
-        name, quality = _quality(part)
-        if quality <= 0:
-            continue
-        found = "json" if name in ("*/*", "application/*") else _known(name)
-        if found is not None and (best is None or quality > best[0]):
-            best = (quality, found)
-    if best is None:
+    plain = _KNOWN.get(accept)
+    found = plain or _weighed(accept)
+    if found is None:
         raise Refused(
             Issue(
                 NOT_ACCEPTABLE,
@@ -72,7 +69,24 @@ def wanted_format(accept: str, format_parameter: str | None) -> Format:
                 "ask for application/fhir+json or application/fhir+xml.",
             )
         )
-    return best[1]
+    return found
+
+
+def _weighed(accept: str) -> Format | None:
+    """The format that an Accept header would rather have: of each the most specific range counts
+    (RFC 9110 §12.5.1), so that `*/*` does not bring back what was excluded by name. Of two that are
+    wanted alike the one that was named counts, then the one named first."""
+    held: dict[Format, tuple[int, float, int]] = {}  # how specific, how wanted, how early
+    for place, part in enumerate(accept.split(",")):
+        name, quality = _quality(part)
+        if _other_version(part):
+            continue
+        named = _KNOWN.get(name)
+        rank = 2 if named else _WILD.get(name, -1)
+        for one in (named,) if named else _FORMATS if rank >= 0 else ():
+            held[one] = max(held.get(one, (-1, 0.0, 0)), (rank, quality, -place))
+    wanted = [(q, rank, place, f == "json", f) for f, (rank, q, place) in held.items() if q > 0]
+    return max(wanted)[-1] if wanted else None
 
 
 def accepts_fhir(accept: str, format_parameter: str | None) -> bool:
@@ -81,6 +95,7 @@ def accepts_fhir(accept: str, format_parameter: str | None) -> bool:
         return _known(format_parameter) is not None
     return any(
         _quality(part)[0] in ("application/fhir+json", "application/fhir+xml")
+        and not _other_version(part)
         for part in accept.split(",")
     )
 
@@ -108,8 +123,8 @@ def accepts_gzip(accept_encoding: str) -> bool:
 
 def body_format(content_type: str) -> Format:
     """The format of a body. Raises `Refused(MEDIA_TYPE)` for anything but FHIR JSON and XML in UTF-8."""
-    name, _, rest = content_type.partition(";")
-    found = _known(name)
+    rest = content_type.partition(";")[2]
+    found = _known(content_type)
     if found is None:
         said = _short(content_type) if content_type else "no Content-Type"
         raise Refused(
@@ -129,6 +144,18 @@ def body_format(content_type: str) -> Format:
                 Issue(MEDIA_TYPE, f"Charset {_short(value)} is not taken; FHIR bodies are UTF-8.")
             )
     return found
+
+
+def names(tags: str, etag: str) -> bool:
+    """Whether If-Match or If-None-Match names this entity tag, compared weakly: all of ours are weak
+    (RFC 9110 §8.8.3.2), and `"3"` and `W/"3"` are one version."""
+    if tags.strip() == "*":
+        return True
+    return _opaque(etag) in [_opaque(tag) for tag in tags.split(",")]
+
+
+def _opaque(tag: str) -> str:
+    return tag.strip().removeprefix("W/").strip('"')
 
 
 def prefer(header: str) -> Prefer:
@@ -151,7 +178,21 @@ def prefer(header: str) -> Prefer:
 
 
 def _known(name: str) -> Format | None:
+    if _other_version(name):
+        return None
     return _KNOWN.get(name.partition(";")[0].strip().lower())
+
+
+def _other_version(said: str) -> bool:
+    """Whether a media type asks for another version of FHIR than this server speaks."""
+    if "fhirversion" not in said.lower():
+        return False
+    for parameter in said.split(";")[1:]:
+        key, _, value = parameter.strip().partition("=")
+        version = value.strip().strip('"')
+        if key.strip().lower() == "fhirversion":
+            return version != _VERSION and not version.startswith(_VERSION + ".")
+    return False
 
 
 def _quality(part: str) -> tuple[str, float]:

@@ -25,8 +25,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chassis import cors, telemetry
 from chassis.call import Answer, Call, Route, Service, dumps
 from chassis.cors import Origins
+from chassis.negotiate import MEDIA, Format, wanted_format
 from chassis.service import Endpoint, Rider
-from standards import capability, definitions, openapi
+from standards import capability, definitions, fhir_xml, openapi
 from standards.outcome import EXCEPTION, METHOD, NOT_FOUND, ROUTE, Issue, Refused, outcome
 from standards.rows import Transaction
 
@@ -126,12 +127,16 @@ class Doors:
         if endpoint is not None:
             return endpoint, {}
         stem, _, last = path.rpartition("/")
-        found = self._last.get((method, stem)) if last and last[0] != "$" else None
+        found = self._last.get((method, stem)) if last and last[0] not in "$_" else None
         return (found[1], {found[0]: last}) if found is not None else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request by its endpoint, or pass it on."""
         if scope["type"] == "http" and not scope.get("root_path"):
+            path: str = scope["path"]
+            if path.endswith("/") and path.startswith("/fhir/") and not path.endswith("//"):
+                # A blank piece at the end names nothing else, and a redirect would lose a PUT's body.
+                scope["path"] = path if path == "/fhir/" else path[:-1]
             door = self.known(scope["method"], scope["path"])
             if door is not None:
                 endpoint, scope["path_params"] = door
@@ -142,19 +147,13 @@ class Doors:
         await self.otherwise(scope, receive, send)
 
 
-class _Path(Path):
-    """A path of which no piece is an operation: `$match` is never somebody's id."""
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        match, more = super().matches(scope)
-        if any(str(v).startswith("$") for v in more.get("path_params", {}).values()):
-            return Match.NONE, {}
-        return match, more
-
-
 def _path(where: str, endpoint: ASGIApp, methods: list[str]) -> Path:
-    path = _Path(where, endpoint, include_in_schema=False)
+    path = Path(where, endpoint, include_in_schema=False)
     path.methods = set(methods)  # Starlette leaves the methods of a bare ASGI endpoint open
+    # No id begins with `$` or `_` (FHIR R4 datatypes.html#id): GET Patient/$match is an operation
+    # asked the wrong way (405), and no Patient whom nobody knows.
+    if where.startswith("/fhir"):
+        path.path_regex = re.compile(path.path_regex.pattern.replace("[^/]+", "[^/$_][^/]*"))
     return path
 
 
@@ -201,6 +200,7 @@ async def _nowhere(request: Request, refusal: Exception) -> Response:
     status = refusal.status_code if isinstance(refusal, HTTPException) else 404
     headers = dict(refusal.headers or {}) if isinstance(refusal, HTTPException) else {}
     headers["X-Request-Id"] = str(uuid.uuid4())
+    headers["Vary"] = "Accept"
     path = "".join(c if c.isprintable() else "?" for c in request.url.path[:100])
     if status == 405:
         served = _served(request)
@@ -213,9 +213,17 @@ async def _nowhere(request: Request, refusal: Exception) -> Response:
         )
     else:
         issue = Issue(ROUTE, f"Nothing is served at {path}; GET /fhir/metadata lists what is.")
-    return Response(
-        dumps(outcome([issue])), status, headers, media_type="application/fhir+json;charset=utf-8"
-    )
+    made, form = outcome([issue]), _format(request)
+    body = fhir_xml.render(made) if form == "xml" else dumps(made)
+    return Response(body, status, headers, media_type=MEDIA[form])
+
+
+def _format(request: Request) -> Format:
+    """The format of a refusal outside every row; JSON when what is wanted cannot be made."""
+    try:
+        return wanted_format(request.headers.get("accept", ""), request.query_params.get("_format"))
+    except Refused:
+        return "json"
 
 
 def _served(request: Request) -> list[str]:

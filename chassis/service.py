@@ -30,6 +30,7 @@ from chassis.negotiate import (
     accepts_fhir,
     accepts_gzip,
     body_format,
+    names,
     prefer,
     wanted_format,
     wanted_media,
@@ -62,6 +63,7 @@ _FORM_LIMIT = 1024 * 1024
 _SEARCHES = ("search-type",)
 _READS = ("read", "vread", "history-instance", "history-type")
 _WRITES = ("create", "update", "patch")
+_SAFE = ("GET", "HEAD")  # these carry no body, and a 304 answers both (RFC 9110 §9.3.2, §15.4.5)
 
 
 class Identify(Protocol):
@@ -191,7 +193,7 @@ class Endpoint:
             pairs = pairs + form
             formats = formats + [v for k, v in form if k == "_format"]
             self._negotiate(call, formats)
-        elif row.body in ("resource", "bundle", "parameters", "json") and call.method != "GET":
+        elif row.body in ("resource", "bundle", "parameters", "json") and call.method not in _SAFE:
             await self._body(call, receive)
         elif row.body == "raw":
             limit = max(row.max_body, self.rider.settings.max_document)
@@ -540,7 +542,7 @@ def _shape(call: Call, answer: Answer) -> None:
         return
     if call.row.interaction in _WRITES and answer.status in (200, 201) and call.prefer:
         _preferred(call, answer)
-    if call.method == "GET" and "ETag" in headers and _matches(call, headers["ETag"]):
+    if call.method in _SAFE and "ETag" in headers and _matches(call, headers["ETag"]):
         answer.status, answer.body = 304, b""
     if answer.body:
         if answer.media is None and call.row.interaction != "internal":
@@ -569,7 +571,4 @@ def _preferred(call: Call, answer: Answer) -> None:
 
 def _matches(call: Call, etag: str) -> bool:
     asked = call.headers.get("if-none-match", "")
-    return bool(asked) and (
-        asked == "*"
-        or etag.removeprefix("W/") in [t.strip().removeprefix("W/") for t in asked.split(",")]
-    )
+    return bool(asked) and names(asked, etag)

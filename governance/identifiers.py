@@ -58,17 +58,23 @@ class Sight:
         """Whether it may learn that somebody has a number of this system."""
         return system not in self.closed
 
+    def owns(self, system: str) -> bool:
+        """Whether records fed under this system are the viewer's own word, or it carries everybody's."""
+        if self.everything or system in self.viewer.feeds:
+            return True
+        domain = self.register.domain_of(system)
+        member = system.removeprefix(domain.system) if domain and domain.prefix else ""
+        return bool(member) and member in codes(self.viewer.organisation)
+
     def _decide(self, system: str) -> bool:
         domain = self.register.domain_of(system)
         if domain is None:
             return True
         if domain.tier == "X":
             return False
-        if self.everything or system in self.viewer.feeds:
+        if self.owns(system):
             return True
         member = system.removeprefix(domain.system) if domain.prefix else ""
-        if member and member in codes(self.viewer.organisation):
-            return True
         return any(opens(o, self.viewer, member) for o in self.openings if o.domain == domain.id)
 
 
@@ -76,8 +82,13 @@ def sight(viewer: Viewer, register: Register, openings: Collection[Opening]) -> 
     """What this viewer may be shown."""
     everything = viewer.role == SYSTEM_ROLE
     made = Sight(register, viewer, tuple(openings), everything, frozenset())
-    closed = frozenset(d.system for d in register.domains if _closed(d) and not made.sees(d.system))
+    closed = frozenset(system for system in unspoken(register) if not made.sees(system))
     return Sight(register, viewer, tuple(openings), everything, closed)
+
+
+def unspoken(register: Register) -> frozenset[str]:
+    """The systems of which not everybody may learn that somebody has a number (police, victims)."""
+    return frozenset(d.system for d in register.domains if _closed(d))
 
 
 def _closed(domain: Domain) -> bool:

@@ -142,7 +142,7 @@ async def merge(
     own = showing.canonical(patient or _replaced(record, primary, other))
     if record is not None and record.own == own:
         return Outcome("unchanged", record)
-    survivor = await _survivor(change, other)
+    survivor = await _survivor(change, primary, other)
     root = await _named_root(change, record)
     _check_merge(primary, record, survivor, root)
     await _not_undone(change, record, survivor)
@@ -270,20 +270,28 @@ def _replaced(
     return {**said, "active": False, "link": link}
 
 
-async def _survivor(change: Change, other: Mapping[str, Any]) -> Record:
-    """The record that a merge names: by identifier as PIXm does, else by reference as PMIR does."""
-    domains = change.domains
+async def _survivor(change: Change, primary: Identifier, other: Mapping[str, Any]) -> Record:
+    """The record that a merge names: by identifier as PIXm does, else by reference as PMIR does.
+
+    What other domains hold is not told to this one's source: their numbers are refused unread, and
+    their records are as unknown as those that nobody has. Otherwise a merge would be a way to ask
+    whether the police know a number.
+    """
+    domains, where = change.domains, "Patient.link[0].other"
     named = domains.identifier(*parts(other.get("identifier") or {}))
     found: Record | None
     if named.system and named.value:
         logical = domains.logical(named)
+        if logical is None and named.system != primary.system:
+            words = "Only records of one domain can be merged; other links are found by matching."
+            raise Refused(Issue(UNPROCESSABLE, words, where))
         found = await (change.known_as(logical) if logical else change.claimed(named))
     else:
         reference = str(other.get("reference") or "").removeprefix(domains.base + "/")
         found = await change.known_as(reference.removeprefix("Patient/"))
-    if found is None or found.state == "removed":
-        words = "The survivor is not known here; feed it first."
-        raise Refused(Issue(UNRESOLVED, words, "Patient.link[0].other", xds=""))
+    if found is None or found.state == "removed" or found.system != primary.system:
+        words = "The survivor is not known in this domain; feed it there first."
+        raise Refused(Issue(UNRESOLVED, words, where, xds=""))
     return found
 
 
@@ -297,9 +305,6 @@ def _check_merge(
     where = "Patient.link[0].other"
     if survivor.primary == primary:
         raise Refused(Issue(UNPROCESSABLE, "A record cannot replace itself.", where))
-    if survivor.system != primary.system:
-        words = "Only records of one domain can be merged; other links are found by matching."
-        raise Refused(Issue(UNPROCESSABLE, words, where))
     if record is not None and record.state == "subsumed":
         if survivor.id not in (record.into, root.id if root else ""):
             raise Refused(_subsumed(record))

@@ -23,6 +23,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from chassis.call import Caller, dumps
 from chassis.mongo import Doc, Table
+from governance.identifiers import Sight
 from pix import acts, claims, showing
 from pix.identifiers import Domains, Identifier, parts, token
 from pix.people import DATABASE, People
@@ -81,8 +82,11 @@ class NamesTable:
         """Make the collection; it is kept when it exists."""
         await self.people.mongo.create(DATABASE, self.table.name)
 
-    async def primaries(self, stem: str, names: Iterable[str]) -> dict[str, Identifier]:
-        """What these names lead to: our logical ids first, then the sender's own."""
+    async def primaries(
+        self, stem: str, names: Iterable[str], sight: Sight
+    ) -> dict[str, Identifier]:
+        """What these names lead to: our logical ids first, then the sender's own. Ids of records of
+        which the sender may not know are names like any other."""
         wanted = sorted(set(names))
         keys = [f"{stem}|Patient/{name}" for name in wanted]
         told = await self.table.many({"_id": {"$in": keys}})
@@ -90,7 +94,11 @@ class NamesTable:
         ours = await self.people.records.many(
             {"_id": {"$in": wanted}, "state": {"$ne": "removed"}}, {"system": 1, "value": 1}
         )
-        return made | {r["_id"]: Identifier(r["system"], r["value"]) for r in ours}
+        return made | {
+            r["_id"]: Identifier(r["system"], r["value"])
+            for r in ours
+            if sight.tells_of(r["system"])
+        }
 
     async def related(self, stem: str, names: Iterable[str]) -> dict[str, Json]:
         """The RelatedPersons that were sent before under these names."""
@@ -136,9 +144,10 @@ class Addressing:
         names: NamesTable,
         caller: Caller,
         message: Message,
+        sight: Sight,
     ) -> None:
         self.domains, self.sources, self.names = domains, sources, names
-        self.caller, self.message = caller, message
+        self.caller, self.message, self.sight = caller, message, sight
         self.stem = f"{caller.client_id}|{message.endpoint}"
         self.known: dict[str, Identifier] = {}
         self.related: dict[str, Json] = {}
@@ -149,14 +158,14 @@ class Addressing:
         links = [link for e in entries for link in at(e.patient or {}, "link")]
         others = [_other(link) for link in links]
         self.known = await self.names.primaries(
-            self.stem, [*(n for e in entries for n in e.names), *filter(None, others)]
+            self.stem, [*(n for e in entries for n in e.names), *filter(None, others)], self.sight
         )
         self.related = {
             **await self.names.related(self.stem, filter(None, others)),
             **self.message.related,
         }
         whose = [named(text(person, "patient.reference")) for person in self.related.values()]
-        self.known |= await self.names.primaries(self.stem, filter(None, whose))
+        self.known |= await self.names.primaries(self.stem, filter(None, whose), self.sight)
         found: list[tuple[Entry, Identifier]] = []
         issues: list[Issue] = []
         for entry in entries:
@@ -267,8 +276,9 @@ class Addressing:
         for link in at(patient, "link"):
             name = _other(link)
             person = self.related.get(name) if link.get("type") == "seealso" else None
-            if link.get("type") == "replaced-by" and name in self.known:
-                link = {**link, "other": _named(link.get("other") or {}, self.known[name])}  # noqa: PLW2901
+            number = self._shown(name)
+            if link.get("type") == "replaced-by" and number is not None:
+                link = {**link, "other": _named(link.get("other") or {}, number)}  # noqa: PLW2901
             elif person is not None:
                 inside = f"related-{len(contained) + 1}"
                 contained.append({**self._inside(person), "id": inside})
@@ -280,10 +290,19 @@ class Addressing:
 
     def _inside(self, person: Json) -> dict[str, Any]:
         made = {k: v for k, v in person.items() if k not in _DROPPED}
-        name = named(text(person, "patient.reference"))
-        if name in self.known:
-            made["patient"] = _named({"type": "Patient"}, self.known[name])
+        number = self._shown(named(text(person, "patient.reference")))
+        if number is not None:
+            made["patient"] = _named({"type": "Patient"}, number)
         return made
+
+    def _shown(self, name: str) -> Identifier | None:
+        """The number behind a name, where the sender may see it: the Patient that it is written into
+        is the sender's to read."""
+        number = self.known.get(name)
+        if number is None:
+            return None
+        own = number.system == self._minting()
+        return number if own or self.sight.sees(number.system) else None
 
 
 def _other(link: Json) -> str:

@@ -115,7 +115,7 @@ async def open_service(
     crossing = CrossReference(people, domains, sights)
     demographics = Demographics(people, domains, sights)
     match = Match(people, domains, sights)
-    messages = Messages(people, sources)
+    messages = Messages(people, sources, sights)
     await messages.prepare()
     masters = Masters(people, sights)
     subscriptions = Subscriptions(mongo, domains, allowed(settings.notify_allow))

@@ -23,11 +23,13 @@ from pix.identifiers import Domains, Identifier, token
 from pix.people import People
 from pix.sight import Sights
 from standards import pdqm, pixm
+from standards.lens import modifiers
 from standards.outcome import (
     BUSY,
     CODE_INVALID,
     INVALID,
     NOT_FOUND,
+    NOT_SUPPORTED,
     REQUIRED_PARAMETER,
     UNKNOWN_PARAMETER,
     Issue,
@@ -177,6 +179,12 @@ def _of_body(call: Call) -> list[tuple[str, str]]:
     """The parameters of a POSTed Parameters resource (profile IHE.PIXm.Query.Parameters.In)."""
     if call.resource is None:
         return []
+    changed = [
+        Issue(NOT_SUPPORTED, "This could change the meaning of the question; leave it out.", where)
+        for where in modifiers(call.resource, "Parameters")
+    ]
+    if changed:
+        raise Refused(changed, status=400)
     made: list[tuple[str, str]] = []
     for place, parameter in enumerate(call.resource.get("parameter") or ()):
         name, where = str(parameter.get("name")), f"Parameters.parameter[{place}]"

@@ -235,7 +235,8 @@ class Deliveries:
         told: set[str] = set()
         for person in sorted(persons):
             old, new = before.get(person), _row(person, standing[person])
-            arrived = said[person]["records"] <= created
+            known = said.get(person)
+            arrived = known is None or known["records"] <= created
             if _same(old, new) or (old is None and new["state"] == "gone" and arrived):
                 continue
             masters.append(ReplaceOne({"_id": person}, new, upsert=True))
@@ -243,7 +244,8 @@ class Deliveries:
             fresh = fresh and new["state"] == "current"
             for sub in subs:
                 asked = pmir.Criteria(sub["by"], sub["value"], sub["system"])
-                if matches(asked, new) or matches(asked, old or said[person]):
+                stood = old or known
+                if matches(asked, new) or (stood is not None and matches(asked, stood)):
                     told.add(sub["_id"])
                     notices.append(self._notice(sub["_id"], person, fresh=fresh))
         if masters:
@@ -258,7 +260,8 @@ class Deliveries:
 
     async def _said(self, events: Sequence[Doc], session: AsyncClientSession) -> dict[str, Doc]:
         """What the events themselves say of each person: all that is known of someone who was never
-        published and is gone now."""
+        published and is gone now. Events of records that not everybody may know of say nothing."""
+        events = [e for e in events if e["system"] not in self.masters.unspoken]
         where = {"_id": {"$in": sorted({e["record"] for e in events})}}
         fields = {"organisation": 1}
         rows = await self.masters.people.records.many(where, fields, session=session)

@@ -7,15 +7,15 @@ What the caller may not see of identifiers is neither shown nor found by (`pix/s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from chassis import search
-from chassis.call import Answer, Call, instant
+from chassis.call import Answer, Call, dumps, instant
 from chassis.mongo import Coalesced, Doc, Filter
 from governance.identifiers import Sight
 from governance.permit import Permit
-from pix import showing
+from pix import master, showing
 from pix.identifiers import Domains
 from pix.people import DATABASE, People
 from pix.sight import Sights
@@ -60,7 +60,9 @@ class Demographics:
         await self._not_too_broad(call, asked, where)
 
         def show(row: Doc) -> bytes:
-            return showing.stripped(bytes(row["b"]), call.base, sight, systems or None)
+            return showing.stripped(
+                bytes(row["b"]), call.base, sight, systems or None, fed=row["system"]
+            )
 
         async def beside(rows: Sequence[Doc]) -> list[bytes]:
             call.account.patients += [f"Patient/{row['_id']}" for row in rows]
@@ -73,7 +75,7 @@ class Demographics:
             include=beside,
             show=show,
             default_sort="_id",
-            fields=("b", "state", "root"),
+            fields=("b", "state", "root", "system"),
         )
         answer.body = await self.sights.cleared(answer.body, sight)
         return answer
@@ -190,7 +192,7 @@ class Demographics:
         where: Filter = {"_id": {"$in": sorted(roots)}, "state": "active", **_existing(sight)}
         if call.permit.narrow:
             where = {"$and": [where, search.narrow(call.permit, pdqm.PARAMETERS)]}
-        return await self.people.records.many(where, {"b": 1}, sort=[("_id", 1)])
+        return await self.people.records.many(where, {"b": 1, "system": 1}, sort=[("_id", 1)])
 
     # -- read -----------------------------------------------------------------------------------
 
@@ -216,7 +218,7 @@ class Demographics:
             )
             if earlier is None:
                 raise Refused(Issue(NOT_FOUND, "This Patient has no such version."))
-            found = earlier
+            found = (await self._unsealed(found, [earlier]))[0]
         elif found["state"] == "removed":
             raise Refused(Issue(GONE, "This version is the removal of the Patient."))
         return await self._answer(call, found)
@@ -227,12 +229,16 @@ class Demographics:
         limit = _count(call)
         versions = [found]
         if limit != 1 and await self._reaches_earlier(call):
-            versions += await self.people.history.many(
+            earlier = await self.people.history.many(
                 {"of": call.path["id"]}, _READ, sort=[("v", -1)], limit=limit - 1 if limit else 0
             )
+            versions += await self._unsealed(found, earlier)
         sight = await self.sights.of(call.caller)
         versions = [  # new dicts: what was read may be shared with other requests
-            {**v, "b": v["b"] and showing.stripped(bytes(v["b"]), call.base, sight)}
+            {
+                **v,
+                "b": v["b"] and showing.stripped(bytes(v["b"]), call.base, sight, fed=v["system"]),
+            }
             for v in versions
         ]
         body = _history(call, versions, int(found["v"]))
@@ -240,7 +246,7 @@ class Demographics:
 
     async def _answer(self, call: Call, found: Doc) -> Answer:
         sight = await self.sights.of(call.caller)
-        body = showing.stripped(bytes(found["b"]), call.base, sight)
+        body = showing.stripped(bytes(found["b"]), call.base, sight, fed=found["system"])
         body = await self.sights.cleared(body, sight)
         tag, at = f'W/"{found["v"]}"', showing.http_date(found["at"])
         return Answer(200, body, {"ETag": tag, "Last-Modified": at})
@@ -255,6 +261,34 @@ class Demographics:
         within = search.narrow(call.permit.unasked, pdqm.PARAMETERS)
         where: Filter = {"$and": [{"_id": call.path["id"]}, within]}
         return not within or await self.people.records.one(where, {"_id": 1}) is not None
+
+    async def _unsealed(self, current: Doc, earlier: Sequence[Doc]) -> list[Doc]:
+        """Earlier versions without the links that a seal has ended: what was one person before an
+        identity was sealed, on either side, is told to nobody any more (domain digest §1.6 P1-P3)."""
+        opened = [v["b"] and showing.opened(bytes(v["b"])) for v in earlier]
+        stands = set(showing.linked(showing.opened(bytes(current["b"]))) if current["b"] else ())
+        parted = {id_ for p in opened if p for id_ in showing.linked(p)} - stands
+        if not parted:
+            return list(earlier)
+        sealed = await self._sealed({current["_id"], *parted})
+        hidden = frozenset(parted if current["_id"] in sealed else parted & sealed)
+        made: list[Doc] = []
+        for version, patient in zip(earlier, opened, strict=True):
+            if patient and not hidden.isdisjoint(showing.linked(patient)):
+                showing.unlink(patient, hidden)
+                version = {**version, "b": dumps(patient)}  # noqa: PLW2901
+            made.append(version)
+        return made
+
+    async def _sealed(self, ids: Collection[str]) -> set[str]:
+        """Those of these records whose identity is sealed, or was when they were removed."""
+        rows = await self.people.records.many({"_id": {"$in": sorted(ids)}}, {"own": 1})
+        said = [(row["_id"], row["own"]) for row in rows if row["own"]]
+        gone = sorted(set(ids) - {id_ for id_, _ in said})
+        if gone:
+            past = await self.people.history.many({"of": {"$in": gone}}, {"of": 1, "own": 1})
+            said += [(row["of"], row["own"]) for row in past if row["own"]]
+        return {id_ for id_, own in said if master.sealed(showing.opened(bytes(own)))}
 
     async def _covered(self, call: Call, permit: Permit | None = None) -> Doc:
         id_ = call.path["id"]

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from chassis.call import Answer, Call
-from pix import explaining, operations, showing
+from pix import explaining, operations, places, showing
 from pix.explaining import Explained, Showing, Tie
 from pix.identifiers import parts
 from pix.inspection import Inspection, Kind, Named, Steward, names
@@ -32,7 +31,6 @@ _KINDS: dict[str, Kind] = {
 STATES = {"MATCH": "MATCH", "POSSIBLE": "POSSIBLE_MATCH", "NO_MATCH": "NO_MATCH", "": ""}
 SOURCES = {"automatic": "AUTO", "manual": "MANUAL", "": ""}
 _NUMBERS = {"nhs": "nhs", "upn": "upn", "nino": "nino", "pnc": "pnc", "cro": "cro"}
-_CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +171,7 @@ class Explain:
         patients = [showing.opened(r.own) for r in sides if r.own]
         systems = {domains.system(parts(i)[0]) for p in patients for i in p.get("identifier") or ()}
         others = {s for s in systems if (d := domains.of(s)) is None or d.id not in _NUMBERS}
-        secret = any(map(self._place_is_secret, patients))
+        secret = any(map(places.secret, patients))
 
         def show(aspect: str) -> Showing:
             if aspect in _NUMBERS:
@@ -190,15 +188,6 @@ class Explain:
             return "whole"
 
         return show
-
-    def _place_is_secret(self, patient: dict[str, Any]) -> bool:
-        """Whether nobody may be shown where this person lives (domain digest §1.6 P4)."""
-        for label in (patient.get("meta") or {}).get("security") or ():
-            if label.get("code") == "ADDRCONF":
-                return True
-            if label.get("system") == _CONFIDENTIALITY and label.get("code") in ("R", "V"):
-                return True
-        return False
 
 
 # -- asking and answering -----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any
 
 from chassis import outbox, search
 from chassis.call import Account, Answer, Call
+from chassis.negotiate import names
 from pix import acts, claims, showing
 from pix.acts import Outcome
 from pix.change import Acting, Actor, Change
@@ -57,7 +58,7 @@ class Feed:
         """
         asked = self._asked(call)
         patient = call.resource or {}
-        primary = await self._primary(asked)
+        primary = await self._primary(call, asked)
         await self._authorise(call, primary)
         refuse_if(claims.faults(patient, primary, self.domains))
 
@@ -100,7 +101,7 @@ class Feed:
         Answers 204, also when it was removed before. Raises `Refused`: 404 for an identifier that was
         never fed, 403 for a foreign domain, 412 for a stale If-Match.
         """
-        primary = await self._primary(self._asked(call))
+        primary = await self._primary(call, self._asked(call))
         await self._authorise(call, primary)
 
         async def story(change: Change) -> Answer:
@@ -132,13 +133,15 @@ class Feed:
             raise Refused(Issue(CODE_INVALID, words, "identifier", xds=""), status=400)
         return asked
 
-    async def _primary(self, asked: Identifier) -> Identifier:
-        """The identifier that the record is fed under, when it was named by our logical id."""
+    async def _primary(self, call: Call, asked: Identifier) -> Identifier:
+        """The identifier that the record is fed under, when it was named by our logical id. One of
+        which this caller may not know is as unknown as one that was never given."""
         if asked.system != self.domains.base:
             return asked
         logical = self.domains.logical(asked)
         found = await self.people.record(logical) if logical else None
-        if found is None or found.state == "removed":
+        sight = await self.sights.of(call.caller)
+        if found is None or found.state == "removed" or not sight.tells_of(found.system):
             raise Refused(Issue(NOT_FOUND, "No Patient has this logical id here.", "identifier"))
         return found.primary
 
@@ -187,7 +190,7 @@ class Feed:
 
 def _alone(call: Call, patient: Mapping[str, Any]) -> bool:
     """What asks more than the record that it feeds does not share a transaction."""
-    conditional = "if-match" in call.headers
+    conditional = "if-match" in call.headers or "if-none-match" in call.headers
     return conditional or bool(call.permit.narrow) or claims.survivor(patient) is not None
 
 
@@ -211,10 +214,15 @@ def _check_target(call: Call, record: Record | None, patient: Mapping[str, Any])
 
 
 def _check_match(call: Call, record: Record | None) -> None:
-    asked = call.headers.get("if-match")
-    if asked is None:
-        return
-    version = asked.strip().removeprefix("W/").strip('"')
-    if record is None or (version != "*" and version != str(record.v)):
+    """PIXm does not speak of preconditions; one that is given is kept (RFC 9110 §13.1, FHIR R4
+    http.html#concurrency): If-Match, and If-None-Match as "only if nobody is there yet"."""
+    tag = f'W/"{record.v}"' if record is not None else ""
+    wanted, unwanted = call.headers.get("if-match"), call.headers.get("if-none-match")
+    if wanted is not None and (record is None or not names(wanted, tag)):
         words = "If-Match names another version; read the Patient again before you change it."
         raise Refused(Issue(PRECONDITION, words, "If-Match"))
+    if unwanted is not None and record is not None and names(unwanted, tag):
+        words = (
+            "If-None-Match rules out what is here already; read the Patient before you change it."
+        )
+        raise Refused(Issue(PRECONDITION, words, "If-None-Match"))

@@ -22,13 +22,13 @@ from typing import Any, NamedTuple
 import orjson
 
 from chassis.call import dumps, instant
+from pix import places
 from pix.identifiers import Domains, Identifier
 from pix.traits import SEALS
 from standards import pdqm, pixm, pmir
 from standards.lens import at, text
 
 ENTERPRISE = "tlid"
-CONFIDENTIAL = "ADDRCONF"
 # Each row is one thing that is said of a person: all of its elements come from the same record.
 ELEMENTS: tuple[tuple[str, ...], ...] = (
     ("name",),
@@ -181,7 +181,7 @@ def _own_number(person: str, domains: Domains) -> list[dict[str, str]]:
 
 
 def _surviving(ranked: Sequence[Word]) -> dict[str, Any]:
-    confidential = any(CONFIDENTIAL in _labels(w.patient) for w in ranked)
+    confidential = any(places.secret(w.patient) for w in ranked)
     made: dict[str, Any] = {}
     for group in ELEMENTS:
         if confidential and group[0] in ("address", "telecom"):

@@ -15,6 +15,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from chassis import search
 from chassis.call import Answer, Call, dumps
 from chassis.mongo import Doc, Filter
+from governance.identifiers import unspoken
 from pix import showing
 from pix.cards import Told
 from pix.identifiers import Identifier
@@ -44,6 +45,7 @@ class Masters:
 
     def __init__(self, people: People, sights: Sights) -> None:
         self.people, self.domains, self.sights = people, people.domains, sights
+        self.unspoken = sorted(unspoken(people.domains.pack.register))
 
     async def of(
         self,
@@ -52,12 +54,14 @@ class Masters:
         *,
         within: Filter | None = None,
     ) -> dict[str, Standing]:
-        """How these persons stand. `within` limits the records that contribute."""
+        """How these persons stand. `within` limits the records that contribute; without it the master
+        is the one that is broadcast, to which contributes what everybody may know of: whom only the
+        police or a service for victims knows is told of to nobody."""
         wanted = sorted(set(persons))
         cards = await self.people.persons.many({"_id": {"$in": wanted}}, session=session)
-        where: Filter = {"person": {"$in": wanted}, "state": "active"}
-        if within is not None:
-            where = {"$and": [where, within]}
+        if within is None:
+            within = {"system": {"$nin": self.unspoken}}
+        where: Filter = {"$and": [{"person": {"$in": wanted}, "state": "active"}, within]}
         rows = await self.people.records.many(where, _FIELDS, session=session)
         made = {person: Standing("unknown") for person in wanted}
         for card in cards:
@@ -90,14 +94,14 @@ class Masters:
             parts.append(search.narrow(call.permit, pdqm.PARAMETERS))
         if sight.closed:
             parts.append({"system": {"$nin": sorted(sight.closed)}})
-        within = search.all_of(parts) if parts else None
+        within = search.all_of(parts)
         found = (await self.of([person], within=within))[person]
-        if found.state == "removed" and within is None:
+        if found.state == "removed" and not within:
             raise Refused(Issue(GONE, "This person has no records any more."))
-        if found.master is None or (found.state == "merged" and within is not None):
+        if found.master is None or (found.state == "merged" and within):
             raise Refused(Issue(NOT_FOUND, "No Patient has this id."))
         made = found.master
-        body = showing.stripped(dumps(made.patient), call.base, sight)
+        body = showing.stripped(dumps(made.patient), call.base, sight, fed="")
         body = await self.sights.cleared(body, sight)
         return Answer(200, body, {"ETag": f'W/"{made.digest[:16]}"'})
 

@@ -19,7 +19,7 @@ from chassis import search
 from chassis.call import Answer, Call, dumps, instant
 from chassis.mongo import Doc, Filter
 from governance.identifiers import Sight
-from pix import showing
+from pix import places, showing
 from pix.blocking import keys
 from pix.candidates import MOST, Candidates, Finding
 from pix.identifiers import Domains, parts
@@ -79,6 +79,7 @@ class Match:
         found = await Finding(self.people).candidates(keys(looked))
         near = self._near(call, looked, found.portraits.values())
         records = await self._records(call, near, sight)
+        near = _placeless(near, records, sight)
         hits = self._hits(call, looked, near, records, whole=_whole(call, sight))
         answer = self._answer(call, asked, sight, hits, records, _remarks(looked, found))
         answer.body = await self.sights.cleared(answer.body, sight)
@@ -105,7 +106,7 @@ class Match:
         if call.permit.narrow:
             where.append(search.narrow(call.permit, pdqm.PARAMETERS))
         rows = await self.people.records.many(
-            {"$and": where}, {"b": 1}, limit=len(ids), hint=[("_id", 1)]
+            {"$and": where}, {"b": 1, "system": 1}, limit=len(ids), hint=[("_id", 1)]
         )
         return {row["_id"]: row for row in rows}
 
@@ -141,7 +142,9 @@ class Match:
         entries = [
             pdqm_match.entry(
                 f"{call.base}/Patient/{h.record}",
-                showing.stripped(bytes(records[h.record]["b"]), call.base, sight),
+                showing.stripped(
+                    bytes(records[h.record]["b"]), call.base, sight, fed=records[h.record]["system"]
+                ),
                 h.grade,
                 h.score,
             )
@@ -258,6 +261,26 @@ def _within(profile: Profile, records: Collection[str]) -> Profile | None:
         if (kept := tuple(r for r in m.records if r in records))
     )
     return Profile(profile.person, members) if members else None
+
+
+def _placeless(near: Sequence[Profile], records: Mapping[str, Doc], sight: Sight) -> list[Profile]:
+    """The persons without where they live, where one of their records says that it is not to be told: a
+    score that rose with the right postcode would tell it."""
+    if sight.everything:
+        return list(near)
+    secret = {
+        id_ for id_, row in records.items()
+        if places.secret(showing.opened(bytes(row["b"]))) and not sight.owns(row["system"])
+    }  # fmt: skip
+    return [
+        Profile(
+            p.person,
+            tuple(Member(m.records, places.placeless(m.traits), m.firm) for m in p.members),
+        )
+        if any(not secret.isdisjoint(m.records) for m in p.members)
+        else p
+        for p in near
+    ]
 
 
 def _remarks(looked: Traits, found: Candidates) -> list[Issue]:

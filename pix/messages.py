@@ -31,6 +31,7 @@ from pix.addressing import Addressed, Addressing, NamesTable
 from pix.change import Acting, Actor, Change
 from pix.claims import survivor
 from pix.people import DATABASE, People
+from pix.sight import Sights
 from pix.sources import Sources
 from standards import pdqm, pmir_message
 from standards.outcome import (
@@ -71,8 +72,9 @@ class Done:
 class Messages:
     """The story of ITI-93 for its consumer."""
 
-    def __init__(self, people: People, sources: Sources) -> None:
+    def __init__(self, people: People, sources: Sources, sights: Sights) -> None:
         self.people, self.sources, self.domains = people, sources, people.domains
+        self.sights = sights
         self.answered: Table = people.mongo.table(DATABASE, "messages")
         self.names = NamesTable(people)
 
@@ -115,7 +117,8 @@ class Messages:
         before = await self.answered.one({"_id": key})
         if before is not None:
             return _again(call, before, fingerprint)
-        addressing = Addressing(self.domains, self.sources, self.names, call.caller, message)
+        sight = await self.sights.of(call.caller)
+        addressing = Addressing(self.domains, self.sources, self.names, call.caller, message, sight)
         addressed, issues = await addressing.all()
         if _errors(issues):
             raise Refused([*warnings, *issues])

@@ -86,8 +86,11 @@ class Neighbour:
         where: Filter = {"_id": {"$in": sorted(ids)}, "state": {"$in": ["active", "subsumed"]}}
         parts = [where, {"system": {"$nin": sorted(sight.closed)}} if sight.closed else {}]
         parts.append(search.narrow(permit, pdqm.PARAMETERS))
-        rows = await self.people.records.many(search.all_of(parts), {"b": 1}, sort=[("_id", 1)])
-        shown = [showing.stripped(bytes(row["b"]), self.domains.base, sight) for row in rows]
+        rows = await self.people.records.many(
+            search.all_of(parts), {"b": 1, "system": 1}, sort=[("_id", 1)]
+        )
+        base = self.domains.base
+        shown = [showing.stripped(bytes(row["b"]), base, sight, fed=row["system"]) for row in rows]
         return [await self.crossing.sights.cleared(body, sight) for body in shown]
 
     async def feeds(self, client: str) -> frozenset[str]:

@@ -19,6 +19,7 @@ import orjson
 
 from chassis.call import dumps, instant
 from governance.identifiers import Sight
+from pix import places
 from pix.identifiers import Domains, Identifier, parts
 from standards import index, pdqm, pixm
 
@@ -132,13 +133,22 @@ def http_date(at: datetime) -> str:
 
 
 def stripped(
-    resource: bytes, base: str, sight: Sight, systems: frozenset[str] | None = None
+    resource: bytes,
+    base: str,
+    sight: Sight,
+    systems: frozenset[str] | None = None,
+    *,
+    fed: str,
 ) -> bytes:
     """A shown Patient with the identifiers that the caller may see and, when `systems` is given, of
-    these domains only (PDQm 2:3.78.4.1.2.4). Bytes that need no change are given back as they are."""
+    these domains only (PDQm 2:3.78.4.1.2.4); without where they live when that is not to be told to
+    others than the source of the domain that the record is `fed` under. Bytes that need no change are
+    given back as they are."""
     if sight.everything and systems is None:
         return resource
     patient = opened(resource)
+    if places.secret(patient) and not sight.owns(fed):
+        patient = places.without(patient, sight.register)
     kept = [
         i for i in patient.get("identifier") or ()
         if sight.sees(str(i.get("system"))) and (systems is None or i.get("system") in systems)
@@ -179,7 +189,6 @@ def unlink(patient: dict[str, Any], hidden: frozenset[str]) -> None:
 def indexed(patient: Mapping[str, Any]) -> dict[str, Any]:
     """The index values of a shown Patient, one per row of `standards.pdqm.PARAMETERS`."""
     names = patient.get("name") or ()
-    addresses = patient.get("address") or ()
 
     def of_names(part: str) -> list[str]:
         return [t for n in names for t in _texts(n.get(part))]
@@ -187,10 +196,12 @@ def indexed(patient: Mapping[str, Any]) -> dict[str, Any]:
     def of_addresses(part: str) -> list[str]:
         return [t for a in addresses for t in _texts(a.get(part))]
 
+    told = {} if places.secret(patient) else patient
+    addresses = told.get("address") or ()
     parts_ = ("text", "line", "city", "district", "state", "postalCode", "country")
     made: dict[str, Any] = {
         pdqm.IDENTIFIER.field: index.tokens(patient.get("identifier")),
-        pdqm.TELECOM.field: index.tokens(patient.get("telecom")),
+        pdqm.TELECOM.field: index.tokens(told.get("telecom")),
         pdqm.FAMILY.field: index.strings(of_names("family")),
         pdqm.GIVEN.field: index.strings(of_names("given")),
         pdqm.ADDRESS.field: index.strings([t for p in parts_ for t in of_addresses(p)]),

@@ -11,7 +11,6 @@ know of it. What it may tell was decided when it was made; the token's end does 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +24,7 @@ from chassis import outbox, search
 from chassis.call import Answer, Call, dumps, instant
 from chassis.destinations import Allowed
 from chassis.mongo import Doc, Filter, Mongo, Table
+from chassis.negotiate import names
 from governance.permit import Denied
 from pix import showing
 from pix.identifiers import Domains, Identifier
@@ -272,8 +272,8 @@ def _answer(call: Call, stored: Mapping[str, Any], status: int) -> Answer:
 
 
 def _check_match(call: Call, stored: Mapping[str, Any]) -> None:
-    asked = re.sub(r'^W/|"', "", call.headers.get("if-match", "").strip())
-    if asked and asked not in ("*", str(stored["v"])):
+    asked = call.headers.get("if-match")
+    if asked is not None and not names(asked, f'W/"{stored["v"]}"'):
         words = "If-Match names another version; read the Subscription again before you change it."
         raise Refused(Issue(PRECONDITION, words, "If-Match"))
 

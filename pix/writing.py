@@ -18,8 +18,9 @@ from pymongo import DeleteOne, InsertOne, ReplaceOne
 
 from chassis.call import dumps
 from chassis.mongo import Doc
-from pix import joining, showing
+from pix import claims, joining, showing
 from pix.cards import Card, Member, Told, dealt
+from pix.identifiers import parts
 from pix.links import Review
 from pix.record import Record
 
@@ -91,11 +92,26 @@ def _show(change: Change, record: Record, *, only_links: bool) -> None:
         domains=change.domains,
         links=record.links,
         absorbed=record.absorbed,
-        into=record.into,
+        into=_followed(change, record),
     )
     record.b = dumps(patient)
     if not (only_links and stored and bool(stored["links"]) == bool(record.links)):
         record.ix = showing.indexed(patient)
+
+
+def _followed(change: Change, record: Record) -> str:
+    """The record that a replaced one's link leads to: the one that its source names now, which may be
+    further down the chain than the one it was merged into; link.other is to say one thing only."""
+    if not record.into:
+        return ""
+    other = claims.survivor(showing.opened(record.own)) or {}
+    said = str(other.get("reference") or "").removeprefix(change.domains.base + "/")
+    named = change.domains.identifier(*parts(other.get("identifier") or {}))
+    for one in change.records.values():
+        stands = one.state != "removed" and record.root in (one.root, one.id)
+        if stands and (one.primary == named or f"Patient/{one.id}" == said):
+            return one.id
+    return record.into
 
 
 def _records(

@@ -46,6 +46,23 @@ def extensions(element: Any, url: str) -> list[Json]:
     return [e for e in at(element, "extension") if isinstance(e, Mapping) and e.get("url") == url]
 
 
+def modifiers(element: Any, where: str) -> Iterator[str]:
+    """Where an element or a resource in it has something that could change the meaning of the rest:
+    `modifierExtension`, `implicitRules` (FHIR R4 extensibility.html#modifierExtension). Patients inside
+    are left out: what they may hold is their profile's matter."""
+    if isinstance(element, Mapping):
+        for name, held in element.items():
+            if name in ("modifierExtension", "implicitRules"):
+                yield f"{where}.{name}"
+            elif name != "extension" and not (
+                isinstance(held, Mapping) and held.get("resourceType") == "Patient"
+            ):
+                yield from modifiers(held, f"{where}.{name}")
+    elif isinstance(element, list):
+        for place, held in enumerate(element):
+            yield from modifiers(held, f"{where}[{place}]")
+
+
 def value(element: Any) -> Any:
     """The `value[x]` of an extension or Parameters parameter, or None."""
     if isinstance(element, Mapping):

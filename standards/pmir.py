@@ -14,6 +14,7 @@ from typing import Any, Literal
 from urllib.parse import unquote
 
 from standards import balp
+from standards.lens import modifiers
 from standards.outcome import (
     CODE_INVALID,
     PROFILE,
@@ -243,6 +244,9 @@ def _faults(said: Mapping[str, Any], *, update: bool) -> Iterator[Issue]:
             "agree on TLS with the operators of this exchange."
         )
         yield _issue(PROFILE, words, "Subscription.channel.header")
+    for where in modifiers(said, "Subscription"):
+        words = "This could change the meaning of the subscription and is not understood here."
+        yield _issue(PROFILE, words, where)
 
 
 def _issue(kind: ErrorKind, words: str, where: str) -> Issue:

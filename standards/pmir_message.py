@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 from standards import pmir
-from standards.lens import at, text
+from standards.lens import at, modifiers, text
 from standards.outcome import (
     CODE_INVALID,
     DUPLICATE_IN_MESSAGE,
@@ -181,6 +181,10 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(_BUNDLE, "Both entries need a fullUrl.", _without_url, REQUIRED, tolerated=True),
     Rule(
+        _BUNDLE, "This could change the meaning of the message and is not understood here; leave it out.",
+        lambda b: modifiers(b, "Bundle"),
+    ),
+    Rule(
         _HEADER, f"The event is {pmir.FEED_EVENT}.",
         lambda b: _when(bool(_header(b)) and _header(b).get("eventUri") != pmir.FEED_EVENT,
                         "Bundle.entry[0].resource.eventUri"), CODE_INVALID,
@@ -195,16 +199,17 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         _HEADER, "Say whom the message is for.",
-        lambda b: _when(not at(_header(b), "destination"), "Bundle.entry[0].resource.destination"),
+        lambda b: _when(bool(_header(b)) and not at(_header(b), "destination"),
+                        "Bundle.entry[0].resource.destination"),
         REQUIRED, tolerated=True,
     ),
     Rule(
         _HEADER, "The one focus is the fullUrl of the history.",
-        lambda b: _when(_focus(b), "Bundle.entry[0].resource.focus"), tolerated=True,
+        lambda b: _when(bool(_header(b)) and _focus(b), "Bundle.entry[0].resource.focus"), tolerated=True,
     ),
     Rule(
         _HEADER, f"The definition is {pmir.FEED}.",
-        lambda b: _when(text(_header(b), "definition").partition("|")[0] != pmir.FEED,
+        lambda b: _when(bool(_header(b)) and text(_header(b), "definition").partition("|")[0] != pmir.FEED,
                         "Bundle.entry[0].resource.definition"), tolerated=True,
     ),
     Rule(

@@ -24,6 +24,14 @@ from standards.outcome import Refused
         ("image/png", "application/fhir+xml", "xml"),
         ("", "application/fhir json", "json"),
         ("application/*", None, "json"),
+        ("text/*", None, "json"),
+        # of each format the most specific range counts
+        ("application/fhir+json;q=0, */*", None, "xml"),
+        ("*/*, application/fhir+xml", None, "xml"),
+        ("*/*;q=0.9, application/fhir+xml;q=0.1", None, "json"),
+        ("application/fhir+json; fhirVersion=3.0, application/fhir+xml;q=0.1", None, "xml"),
+        ("application/fhir+xml; fhirVersion=4.0.1", None, "xml"),
+        ("", "application/fhir+json;fhirVersion=4.0", "json"),
     ],
 )
 def test_format_beats_accept_and_quality_decides(
@@ -33,7 +41,15 @@ def test_format_beats_accept_and_quality_decides(
 
 
 @pytest.mark.parametrize(
-    ("accept", "format_"), [("image/png", None), ("", "ttl"), ("application/fhir+json;q=0", None)]
+    ("accept", "format_"),
+    [
+        ("image/png", None),
+        ("", "ttl"),
+        ("application/fhir+json;q=0", None),
+        ("*/*;q=0", None),
+        ("application/fhir+json; fhirVersion=3.0", None),
+        ("", "application/fhir+xml;fhirVersion=5.0"),
+    ],
 )
 def test_what_cannot_be_made_is_406(accept: str, format_: str | None) -> None:
     with pytest.raises(Refused) as refused:
@@ -82,3 +98,21 @@ def test_prefer_is_read_whole_and_a_wrong_handling_is_refused() -> None:
 )
 def test_an_answer_is_packed_only_for_who_takes_it(header: str, packed: bool) -> None:
     assert negotiate.accepts_gzip(header) is packed
+
+
+def test_a_body_of_another_version_of_fhir_is_415() -> None:
+    assert negotiate.body_format("application/fhir+json; fhirVersion=4.0; charset=utf-8") == "json"
+    with pytest.raises(Refused) as refused:
+        negotiate.body_format("application/fhir+json; fhirVersion=3.0")
+    assert refused.value.status() == 415
+
+
+@pytest.mark.parametrize(
+    ("tags", "named"),
+    [
+        ("*", True), ('W/"3"', True), ('"3"', True), ('W/"1", W/"3"', True), ("3", True),
+        ('W/"1"', False), ('W/"33"', False), ("", False), ("W/", False),
+    ],
+)  # fmt: skip
+def test_entity_tags_are_compared_weakly_and_in_lists(tags: str, named: bool) -> None:
+    assert negotiate.names(tags, 'W/"3"') is named

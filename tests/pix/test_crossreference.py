@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from chassis.call import Caller
@@ -304,6 +306,17 @@ async def test_a_posted_question_that_cannot_be_read_is_a_400(
     answer = await pix.http.post("/Patient/$ihe-pix", json=body)
     assert answer.status_code == 400, answer.text
     assert diagnostics(answer)
+
+
+async def test_what_could_change_the_meaning_of_a_question_is_refused(pix: Pix) -> None:
+    body: dict[str, Any] = dict(posted(("sourceIdentifier", f"{COUNCIL}|1")))
+    body["parameter"][0]["modifierExtension"] = [
+        {"url": "https://a.example/not", "valueBoolean": True}
+    ]
+    answer = await pix.http.post("/Patient/$ihe-pix", json=body)
+    assert answer.status_code == 400
+    where = answer.json()["issue"][0]["expression"]
+    assert where == ["Parameters.parameter[0].modifierExtension"]
 
 
 async def test_merged_and_removed_records_answer_as_decided(pix: Pix) -> None:

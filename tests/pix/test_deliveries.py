@@ -411,6 +411,31 @@ async def test_each_criteria_is_told_of_its_own_people_only(feed: Feed) -> None:
     }
 
 
+async def test_whom_only_the_police_know_is_told_of_to_nobody(feed: Feed) -> None:
+    """That there is such a record may not be known, so it neither makes a master nor adds to one."""
+    police = NS + "pnc"
+    for path, criteria in (("/all", "Patient"), ("/police", "Patient?organization=GMP")):
+        await feed.subscribe(criteria, path)
+    number = nhs_number(31025)
+    feed.pix.caller = replace(FEEDER, organisation="GMP")
+    await feed.pix.feed(patient(police, "2002/0073319Z"))
+    await feed.pix.feed(patient(police, "2004/0073320F", nhs=number, gender="other"))
+    await feed.turn()
+    assert feed.there.got == []
+    feed.pix.caller = FEEDER
+    await feed.pix.feed(patient(COUNCIL, "3100025", nhs=number))
+    await feed.turn()
+    assert [got.path for got in feed.there.got] == ["/all"]
+    (told,) = feed.there.got[0].patients
+    assert told["gender"] == "female"
+    assert "GMP" not in str(told)
+    feed.pix.caller = replace(FEEDER, organisation="GMP")
+    await feed.pix.feed(patient(police, "2002/0073319Z", gender="male"))
+    await feed.turn()
+    assert [got.path for got in feed.there.got] == ["/all"]
+    feed.pix.caller = FEEDER
+
+
 async def test_a_person_that_leaves_the_criteria_is_told_of_once_more(feed: Feed) -> None:
     await feed.subscribe("Patient?organization=7")
     managed = {"managingOrganization": {"reference": "Organization/7"}}

@@ -119,6 +119,18 @@ async def test_a_body_id_is_refused_unless_it_is_the_patients(pix: Pix) -> None:
     assert revised.json()["id"] == made["id"]
 
 
+async def test_if_none_match_says_only_if_nobody_is_there_yet(pix: Pix) -> None:
+    body = patient(COUNCIL, "1000911")
+    assert (await pix.feed(body, If_None_Match="*")).status_code == 201
+    revised = {**body, "gender": "male"}
+    for tags in ("*", 'W/"1"', 'W/"7", "1"'):
+        refused = await pix.feed(revised, If_None_Match=tags)
+        assert refused.status_code == 412
+        assert refused.json()["issue"][0]["expression"] == ["If-None-Match"]
+    assert (await pix.feed(revised, If_None_Match='W/"7"')).status_code == 200
+    assert (await pix.feed(body, If_Match='W/"1", W/"2"')).headers["etag"] == 'W/"3"'
+
+
 async def test_if_match_is_honoured_and_never_required(pix: Pix) -> None:
     body = patient(COUNCIL, "1000007")
     assert (await pix.feed(body, If_Match='W/"1"')).status_code == 412
@@ -272,6 +284,10 @@ async def test_a_chain_of_merges_leads_to_the_last_survivor(pix: Pix) -> None:
         assert (who.record, who.state, who.survivor) == (ids[n], "subsumed", ids[-1])
         assert set(who.same) == set(ids)
         assert (await pix.ask(COUNCIL, value)).json() == {"resourceType": "Parameters"}
+    # told again with the survivor that it has by now, the link says so in both of its words
+    other = {"identifier": {"system": COUNCIL, "value": values[-1]}}
+    told = (await pix.feed(replaced(patient(COUNCIL, values[0]), other))).json()
+    assert told["link"][0]["other"] == {**other, "reference": f"Patient/{ids[-1]}"}
     cycle = {"identifier": {"system": COUNCIL, "value": values[0]}}
     refused = await pix.feed(replaced(patient(COUNCIL, values[-1]), cycle))
     assert refused.status_code == 409

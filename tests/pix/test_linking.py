@@ -164,6 +164,23 @@ async def test_a_protected_witness_joins_nobody_and_is_nobodys_candidate(pix: Pi
     assert made not in (await who(pix, TRUST, "H8061")).same
 
 
+async def test_a_seal_ends_what_earlier_versions_told(pix: Pix) -> None:
+    number = nhs_number(8065)
+    body = patient(COUNCIL, "8000065", **told("hedy"), nhs=number)
+    after = patient(TRUST, "H8065", **told("hedy"), nhs=number)
+    kept = (await pix.feed(body)).json()["id"]
+    hidden = (await pix.feed(after)).json()["id"]
+    assert hidden in (await pix.http.get(f"/Patient/{kept}/_history/2")).text
+    await pix.feed({**after, "meta": sealed("WITPROT")})
+    for one, other in ((kept, hidden), (hidden, kept)):
+        for path in ("", "/_history", "/_history/1", "/_history/2"):
+            answer = await pix.http.get(f"/Patient/{one}{path}")
+            assert answer.status_code == 200
+            assert other not in answer.text, (path, answer.text)
+    await pix.remove(TRUST, "H8065")
+    assert hidden not in (await pix.http.get(f"/Patient/{kept}/_history")).text
+
+
 async def test_an_adopted_childs_new_identity_is_found_by_its_number_alone(pix: Pix) -> None:
     number = nhs_number(8071)
     before = patient(COUNCIL, "8000063", **told("iris"), nhs=nhs_number(8072))

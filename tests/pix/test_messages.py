@@ -352,6 +352,18 @@ async def test_what_is_no_message_of_this_event_is_refused_with_an_outcome(pix: 
         assert answer.json()["resourceType"] == "OperationOutcome"
 
 
+@pytest.mark.parametrize("entry_", [0, 1])
+async def test_what_could_change_the_meaning_of_a_message_is_refused(pix: Pix, entry_: int) -> None:
+    sent = message(created(patient(COUNCIL, "2100352")))
+    held = sent["entry"][entry_]["resource"]
+    at = held if entry_ == 0 else held["entry"][0]["request"]
+    at["modifierExtension"] = [{"url": "https://a.example/not", "valueBoolean": True}]
+    answer = await send(pix, sent)
+    assert answer.status_code == 422
+    assert details(answer)[0]["expression"][0].endswith(".modifierExtension")
+    assert (await pix.ask(COUNCIL, "2100352")).status_code == 404
+
+
 async def test_a_change_that_failed_at_its_sender_is_refused(pix: Pix) -> None:
     body = entry("POST", "Patient", patient(COUNCIL, "2100401"), status="400")
     answer = await send(pix, message(body))

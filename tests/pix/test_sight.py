@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from chassis.call import Caller
+from tests.pix import makers_pmir as pix_messages
 from tests.pix.makers import (
     BASE,
     COUNCIL,
@@ -23,6 +24,7 @@ from tests.pix.makers import (
     nhs_number,
     patient,
     patients,
+    replaced,
 )  # fmt: skip
 
 PNC, UPN, VICTIM, FORMER = NS + "pnc", NS + "upn", NS + "victim-support-id", NS + "upn-former"
@@ -200,3 +202,85 @@ async def test_a_council_sees_its_own_numbers_and_not_anothers(pix: Pix) -> None
     assert await pix.others(NHS, nhs_number(9701)) == [(COUNCIL, "9700001")]
     pix.caller = replace(PLAIN, organisation="355")
     assert await pix.others(NHS, nhs_number(9701)) == []
+
+
+# -- asking by writing --------------------------------------------------------------------------------
+
+SOURCE = Caller(client_id="source", scope="system/*.cruds", organisation="352")
+
+
+async def refusal(pix: Pix, method: str, url: str, body: Mapping[str, Any] | None = None) -> str:
+    """Status and words of a refusal, as one text to compare."""
+    answer = await pix.http.request(method, url, json=body)
+    assert answer.status_code >= 400, answer.text
+    issues = [(i["code"], i["diagnostics"], i.get("expression")) for i in answer.json()["issue"]]
+    return f"{answer.status_code} {issues}"
+
+
+async def test_a_merge_is_no_way_to_ask_whether_the_police_know_a_number(
+    pix: Pix, ada: Mapping[str, str]
+) -> None:
+    pix.caller = SOURCE
+    body = patient(COUNCIL, "9501001")
+    await pix.feed(body)
+    url = f"/Patient?identifier={COUNCIL}|9501001"
+
+    async def told(other: Mapping[str, Any]) -> str:
+        return await refusal(pix, "PUT", url, replaced(body, other))
+
+    known, unknown = identifier(PNC, "2002/0073319Z"), identifier(PNC, "2002/0073320A")
+    assert await told({"identifier": known}) == await told({"identifier": unknown})
+    nobody = await told({"reference": "Patient/nobody"})
+    assert await told({"reference": f"Patient/{ada[PNC]}"}) == nobody
+    by_base = {"identifier": identifier(BASE, f"Patient/{ada[PNC]}")}
+    assert await told(by_base) == await told({"identifier": identifier(BASE, "Patient/nobody")})
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+async def test_a_record_that_may_not_be_known_of_cannot_be_told_from_none_by_feeding_its_id(
+    pix: Pix, ada: Mapping[str, str], method: str
+) -> None:
+    pix.caller = SOURCE
+    body = patient(COUNCIL, "9501002") if method == "PUT" else None
+
+    async def told(id_: str) -> str:
+        return await refusal(pix, method, f"/Patient?identifier={BASE}|Patient/{id_}", body)
+
+    assert await told(ada[PNC]) == await told("nobody")
+    assert (await told(ada[TRUST])).startswith("403")  # that may be known of, and is another's
+
+
+async def test_a_message_cannot_tell_a_hidden_records_id_from_a_name_of_the_senders_own(
+    pix: Pix, ada: Mapping[str, str]
+) -> None:
+    pix.caller = SOURCE
+
+    async def told(name: str) -> tuple[int, str]:
+        answer = await pix_messages.send(pix, pix_messages.message(pix_messages.deleted(name)))
+        return answer.status_code, pix_messages.details(answer)[0]["diagnostics"]
+
+    assert await told(ada[PNC]) == await told("nobody")
+
+
+async def test_a_message_does_not_tell_the_number_behind_somebodys_id(
+    pix: Pix, ada: Mapping[str, str]
+) -> None:
+    """A related person is kept with the Patient that they are about named by identifier."""
+    pix.caller = SOURCE
+    for kept, id_ in enumerate((ada[PNC], ada[TRUST])):
+        person = {
+            "resourceType": "RelatedPerson",
+            "id": f"rp-9501-{kept}",
+            "patient": {"reference": f"Patient/{id_}"},
+        }
+        link = [{"type": "seealso", "other": {"reference": f"RelatedPerson/rp-9501-{kept}"}}]
+        mother = patient(COUNCIL, f"950101{kept}", active=True, link=link)
+        answer = await pix_messages.tell(
+            pix,
+            pix_messages.entry("POST", "RelatedPerson", person),
+            pix_messages.created(mother, f"mother-{kept}"),
+        )
+        read = await pix.http.get(f"/Patient/{pix_messages.ids(answer)[0]}")
+        assert read.json()["contained"][0]["patient"] == {"reference": f"Patient/{id_}"}
+        assert "73319Z" not in read.text
+        assert "H9501" not in read.text

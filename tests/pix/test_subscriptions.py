@@ -18,6 +18,7 @@ from tests.pix.makers_pmir import subscription
 
 ENDPOINT = "https://consumer.invalid/in"  # listed, and leads nowhere: nothing is ever sent
 MINE = Caller(client_id="subscriber", scope="system/Subscription.cruds system/Patient.r")
+MODIFIER = [{"url": "https://a.example/not", "valueBoolean": True}]
 OTHER = Caller(client_id="stranger", scope="system/*.cruds")
 
 
@@ -85,6 +86,8 @@ async def test_the_four_criteria_are_taken(sub: Pix, criteria: str) -> None:
         ({"endpoint": "https://elsewhere.example/"}, "Subscription.channel.endpoint"),
         ({"endpoint": "http://consumer.invalid/"}, "Subscription.channel.endpoint"),
         ({"end": "2020-01-01T00:00:00Z"}, "Subscription.end"),
+        ({"modifierExtension": MODIFIER}, "Subscription.modifierExtension"),
+        ({"channel": {"modifierExtension": MODIFIER}}, "Subscription.channel.modifierExtension"),
     ],
 )
 async def test_what_cannot_be_subscribed_to_is_refused_with_its_place(
