@@ -70,7 +70,7 @@ class Household:
             names=((born, name),),
             homes=homes,
             way=way,
-            called=called(line.tradition, name, dice),
+            called=called(line.tradition, sex, name, dice),
             mobile=mobile,
             email=email,
             nhs=numbers.nhs(serial),

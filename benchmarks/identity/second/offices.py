@@ -111,7 +111,7 @@ def _record(office: Office, life: Life, copy: int, dice: Random) -> Record:
     habits = traditions()[life.tradition]
     place = _place(office, life, day, dice)
     system = office.system.replace("NS/", f"{NS}/").replace("{place}", place)
-    value = _own_number(office, life, day, copy)
+    value = _own_number(office, life, copy)
     newborn = office.office in ("child health", "hospital") and age_on(life.born, TODAY) <= 6 and not life.since
     baby = newborn and dice.random() < (0.06 if office.office == "child health" else 0.12)
     day = life.born + timedelta(days=dice.randint(0, 20)) if baby else day
@@ -160,16 +160,16 @@ def _place(office: Office, life: Life, day: date, dice: Random) -> str:
     return near[0] if dice.random() < 0.9 else dice.choice(found)
 
 
-def _own_number(office: Office, life: Life, day: date, copy: int) -> str:
+def _own_number(office: Office, life: Life, copy: int) -> str:
     """What the office files the person under; a second file has its own number."""
     serial = life.serial * 2 + copy
     return {
         "digits": f"{1_000_000 + serial}",
         "letter": f"{office.office[0].upper()}{100_000 + serial}",
         "short": f"{10_000 + serial}",
-        "upn": numbers.upn(serial, life.home(day).council, life.born.year + 4),
+        "upn": _upn(life),
         "uln": numbers.uln(serial),
-        "pnc": numbers.pnc(serial, max(day.year, 1995)),
+        "pnc": _pnc(life, copy),
         "prison": f"{'ABCD'[copy]}{serial % 10_000:04d}{numbers.letters(serial // 10_000)}",
         "crn": f"{'XDEF'[serial // 1_000_000 % 4]}{serial % 1_000_000:06d}",
     }[office.shape]
@@ -190,7 +190,7 @@ def _numbers(office: Office, life: Life, baby: bool, dice: Random) -> Iterator[d
         ("advice", "nino", numbers.nino(life.serial), 0.3 * adult),
         ("probation", "nino", numbers.nino(life.serial), 0.3 * adult),
         ("outreach", "nino", numbers.nino(life.serial), 0.12 * adult),
-        ("college", "upn", numbers.upn(life.serial * 2, life.homes[0][1].council, life.born.year + 4), 0.3),
+        ("college", "upn", _upn(life), 0.3),
         ("children's services", "upn", _upn(life), 0.5 * (4 <= life.age <= 17)),
         ("looked after return", "upn", _upn(life), 0.9 * (4 <= life.age <= 17)),
         ("youth justice", "upn", _upn(life), 0.3 * (4 <= life.age <= 17)),
@@ -202,11 +202,13 @@ def _numbers(office: Office, life: Life, baby: bool, dice: Random) -> Iterator[d
 
 
 def _upn(life: Life) -> str:
+    """Issued once, by the first school."""
     return numbers.upn(life.serial * 2, life.homes[0][1].council, life.born.year + 4)
 
 
-def _pnc(life: Life) -> str:
-    return numbers.pnc(life.serial * 2, 2015)
+def _pnc(life: Life, copy: int = 0) -> str:
+    """Some have two, under which an alias hid."""
+    return numbers.pnc(life.serial * 2 + copy, max(1995, life.born.year + 16))
 
 
 def _wrong(value: str, kin: tuple[str, ...], dice: Random) -> str:
@@ -246,8 +248,7 @@ def _as_given(office: Office, life: Life, legal: Name, dice: Random) -> Name:
     if life.called and dice.random() < office.called * 4:
         return Name((life.called,), legal.family)
     if len(given) > 1 and dice.random() >= office.middle:
-        keep = 2 if legal.family == "" or given[1] in ("bin", "bint", "Thi", "Van") else 1
-        given = given[:keep]
+        given = given[:2] if given[0] in ("Thi", "Van") and dice.random() < 0.9 else given[:1]
     elif len(given) > 1 and dice.random() < 0.1:
         given = (given[0], *(g[0] for g in given[1:]))
     return Name(given, legal.family)

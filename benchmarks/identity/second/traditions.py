@@ -101,13 +101,13 @@ def married(name: Name, husband: Line, dice: Random) -> Name:
     return Name(name.given, surname)
 
 
-def called(tradition: str, name: Name, dice: Random) -> str:
+def called(tradition: str, sex: str, name: Name, dice: Random) -> str:
     """What people call somebody: often just the first name (empty), else a short one or the second."""
     habits = traditions()[tradition]
     if len(name.given) > 1 and dice.random() < habits.second_called:
         return name.given[1]
     if habits.form == "chinese" and dice.random() < habits.second_called:
-        return dice.choice(parted(table("western_names")[dice.randrange(2)]["names"]))
+        return dice.choice(next(parted(r["names"]) for r in table("western_names") if r["sex"] == sex))
     shorter = short_names().get(name.given[0])
     return dice.choice(shorter) if shorter and dice.random() < 0.5 else ""
 
