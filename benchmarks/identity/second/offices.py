@@ -258,14 +258,14 @@ def _slipped(office: Office, name: Name, habits: Tradition, dice: Random) -> Nam
     given, family = list(name.given), name.family
     parts = [(given, n) for n in range(len(given))]
     for held, n in parts:
-        held[n] = _written(held[n], office, habits, dice)
-    family = _written(family, office, habits, dice) if family else ""
+        held[n] = _written(held[n], False, office, habits, dice)
+    family = _written(family, True, office, habits, dice) if family else ""
     if office.office not in WRITES_MARKS or dice.random() < 0.5:
         given, family = [slips.plain(g) for g in given], slips.plain(family)
     return Name(tuple(g for g in given if g) or name.given, family)
 
 
-def _written(text: str, office: Office, habits: Tradition, dice: Random) -> str:
+def _written(text: str, family: bool, office: Office, habits: Tradition, dice: Random) -> str:
     if dice.random() < habits.respell * office.spell:
         text = slips.respelt(text, dice)
     if dice.random() < office.typo:
@@ -273,7 +273,7 @@ def _written(text: str, office: Office, habits: Tradition, dice: Random) -> str:
     if dice.random() < office.heard:
         text = slips.replaced(text, slips.HEARD, dice)
     if not text.isalpha() and dice.random() < 0.2:
-        text = slips.joined_differently(text, dice)
+        text = slips.joined_differently(text, family, dice)
     return text
 
 

@@ -84,7 +84,7 @@ def respelt(text: str, dice: Random) -> str:
     return "".join(parts)
 
 
-def joined_differently(text: str, dice: Random) -> str:
+def joined_differently(text: str, family: bool, dice: Random) -> str:
     """Hyphens, spaces and apostrophes come and go; of two surnames one is left or they change places."""
     if "'" in text:
         return text.replace("'", dice.choice(("", " ", "’", "`")))
@@ -95,7 +95,9 @@ def joined_differently(text: str, dice: Random) -> str:
     halves = re.split(r"[ -]", text)
     if len(halves) == 2:
         one, two = halves
-        return dice.choice((f"{one} {two}", f"{one}-{two}", f"{one}{two}", one, two, f"{two}-{one}", f"{two} {one}"))
+        if family:
+            return dice.choice((f"{one} {two}", f"{one}-{two}", one, two, f"{two}-{one}", f"{one}{two}"))
+        return dice.choice((f"{one} {two}", f"{one}-{two}", f"{one}{two}", one))
     return text
 
 
