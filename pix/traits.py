@@ -167,8 +167,10 @@ def _names(patient: Mapping[str, Any]) -> Iterator[tuple[Name, bool]]:
         if not given and not family:
             given, family = _spoken(str(name.get("text") or ""))
         elif name.get("use") != "nickname" and (whole := _in_one_field(given, family)):
-            # A surname alone may also be two words long, so it counts either way.
+            # The last word may be no surname all the same, so what was written counts as well; but not
+            # as a second given name, which would tell brothers apart.
             yield _name(*_spoken(whole))
+            given = " ".join(forenames(given)[0][:1])
         yield _name(given, family)
 
 

@@ -25,9 +25,9 @@ SCANNED = (
 )  # fmt: skip
 HEARD = (
     ("ph", "f"), ("ck", "k"), ("ough", "off"), ("ie", "y"), ("ey", "y"), ("ee", "ea"), ("ai", "ay"), ("ou", "u"),
-    ("wh", "w"), ("th", "t"), ("kh", "k"), ("dh", "d"), ("sz", "sh"), ("cz", "ch"), ("w", "v"), ("j", "y"),
+    ("wh", "w"), ("th", "t"), ("kh", "k"), ("dh", "d"), ("sz", "sh"), ("cz", "ch"), ("w", "v"),
     ("z", "s"), ("c", "k"), ("k", "c"), ("oo", "u"), ("u", "oo"), ("tt", "t"), ("ll", "l"), ("ss", "s"), ("n", "nn"),
-    ("son", "sen"), ("x", "cks"), ("y", "i"), ("e", "a"), ("a", "e"), ("i", "ee"), ("x", "h"), ("q", "k"),
+    ("son", "sen"), ("x", "cks"), ("y", "i"), ("e", "a"), ("a", "e"), ("i", "ee"), ("q", "k"),
 )  # fmt: skip
 TITLES = ("Mr", "Mrs", "Miss", "Ms", "Dr", "Master")
 NO_NAMES = ("UNKNOWN", "FNU", "NFN", "-", "Not Known", "X")
