@@ -180,7 +180,9 @@ def _spoken(text: str) -> tuple[str, str]:
     if comma:
         return after, before
     found = words(text)
-    last = -max(1, len(words(text.split()[-1]))) if text.split() else -1  # a double-barrelled one
+    last = (
+        -max(1, len(words(text.rsplit(maxsplit=1)[-1]))) if text.split() else -1
+    )  # a double-barrelled one
     return " ".join(found[:last]), " ".join(found[last:])
 
 

@@ -219,7 +219,7 @@ def _unnamed(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> boo
     return not (level_of(found, "born") in EXACT and near)
 
 
-def _number_alone(a: Traits, b: Traits, found: Sequence[Look], today: date) -> bool:
+def _number_alone(a: Traits, b: Traits, found: Sequence[Look], _today: date) -> bool:
     if not personal_agrees(found) or given_agrees(found[0]):
         return False
     born = level_of(found, "born")
@@ -227,10 +227,8 @@ def _number_alone(a: Traits, b: Traits, found: Sequence[Look], today: date) -> b
         # It has no name yet, and the surname in its place is the mother's.
         sure = level_of(found, "nhs") in (0, 1) and level_of(found, "sex") != 1
         return not (sure and born in EXACT)
-    if found[0].level in _SURNAME_ONLY and born in EXACT and _both_given(found[0]):
-        # So it is with one who was given the twin's number.
-        if level_of(found, "sex") == 1:
-            return True
+    if level_of(found, "sex") == 1 and found[0].level in _SURNAME_ONLY and _both_given(found[0]):
+        return True  # of one surname, but another given name and sex: the twin's number
     if found[0].level in CALLED_OTHERWISE:
         # The whole name is another: only a verified number with the very birth date outweighs that.
         return not (level_of(found, "nhs") == 0 and born in EXACT)

@@ -9,6 +9,7 @@ kind of rows; `python -m benchmarks.identity --population second` measures on th
     life.py         a life as it was: names and homes over time, numbers, what became of it
     traditions.py   how each tradition names a child, a wife, a widow
     places.py       homes: houses, flats, hostels, halls, care homes, sites, none
+    kin.py          how a household fills: couples, weddings, children, twins
     households.py   who lives with whom
     numbers.py      valid test numbers of every domain
     slips.py        how texts, dates, postcodes and phones come to be written wrongly

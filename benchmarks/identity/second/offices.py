@@ -27,7 +27,16 @@ STATUS = f"{UK}/StructureDefinition/Extension-UKCore-NHSNumberVerificationStatus
 STATUSES = f"{UK}/CodeSystem/UKCore-NHSNumberVerificationStatusEngland"
 ADDRESS_KEY = f"{UK}/StructureDefinition/Extension-UKCore-AddressKey"
 ADDRESS_KEYS = f"{UK}/CodeSystem/UKCore-AddressKeyType"
-SEALING = frozenset({"practice", "hospital", "child health", "children's services", "looked after return", "mental health"})
+SEALING = frozenset(
+    {
+        "practice",
+        "hospital",
+        "child health",
+        "children's services",
+        "looked after return",
+        "mental health",
+    }
+)
 LABELS = f"{NS}/CodeSystem/sensitivity"
 KEPT = 5
 WRITES_MARKS = frozenset({"practice", "school", "college", "children's services"})
@@ -90,7 +99,12 @@ def offices() -> tuple[Office, ...]:
     """The rows of offices.csv."""
     kinds = {"str": str, "int": int, "float": float}
     return tuple(
-        Office(*(kinds[str(f.type)](cell) for f, cell in zip(fields(Office), row.values(), strict=True)))
+        Office(
+            *(
+                kinds[str(f.type)](cell)
+                for f, cell in zip(fields(Office), row.values(), strict=True)
+            )
+        )
         for row in table("offices")
     )
 
@@ -112,13 +126,20 @@ def _record(office: Office, life: Life, copy: int, dice: Random) -> Record:
     place = _place(office, life, day, dice)
     system = office.system.replace("NS/", f"{NS}/").replace("{place}", place)
     value = _own_number(office, life, copy)
-    newborn = office.office in ("child health", "hospital") and age_on(life.born, TODAY) <= 6 and not life.since
+    newborn = (
+        office.office in ("child health", "hospital")
+        and age_on(life.born, TODAY) <= 6
+        and not life.since
+    )
     baby = newborn and dice.random() < (0.06 if office.office == "child health" else 0.12)
     day = life.born + timedelta(days=dice.randint(0, 20)) if baby else day
     patient: dict[str, Any] = {
         "resourceType": "Patient",
         "meta": {"profile": [f"{UK}/StructureDefinition/UKCore-Patient"]},
-        "identifier": [{"use": "usual", "system": system, "value": value}, *_numbers(office, life, baby, dice)],
+        "identifier": [
+            {"use": "usual", "system": system, "value": value},
+            *_numbers(office, life, baby, dice),
+        ],
         "active": True,
         "name": _names(office, life, day, baby, habits, dice),
     }
@@ -135,7 +156,9 @@ def _record(office: Office, life: Life, copy: int, dice: Random) -> Record:
     if life.twin and office.office in ("child health", "hospital") and dice.random() < 0.3:
         patient["multipleBirthInteger"] = life.twin
     slices.add("baby" if baby else "named")
-    return Record(system, value, office.office, patient, life.person, habits.group, frozenset(slices))
+    return Record(
+        system, value, office.office, patient, life.person, habits.group, frozenset(slices)
+    )
 
 
 def _seen(office: Office, life: Life, dice: Random) -> date:
@@ -182,7 +205,10 @@ def _numbers(office: Office, life: Life, baby: bool, dice: Random) -> Iterator[d
         if dice.random() < office.nhs_wrong:
             value, verified = _wrong(value, life.kin, dice), verified and dice.random() < 0.3
         code = "01" if verified else "08" if baby else dice.choice(("02", "03", "04"))
-        status = {"url": STATUS, "valueCodeableConcept": {"coding": [{"system": STATUSES, "code": code}]}}
+        status = {
+            "url": STATUS,
+            "valueCodeableConcept": {"coding": [{"system": STATUSES, "code": code}]},
+        }
         yield {"use": "official", "system": NHS_NUMBER, "value": value, "extension": [status]}
     adult = life.age >= 17
     for name, system, value, share in (
@@ -224,8 +250,12 @@ def _names(
 ) -> list[dict[str, Any]]:
     legal = life.named(day)
     if baby:
-        surname = legal.family if dice.random() < 0.6 or not life.mother else life.mother.split()[-1]
-        return [{"use": "usual", **slips.of_a_baby(life.mother, life.sex, life.twin, surname, dice)}]
+        surname = (
+            legal.family if dice.random() < 0.6 or not life.mother else life.mother.split()[-1]
+        )
+        return [
+            {"use": "usual", **slips.of_a_baby(life.mother, life.sex, life.twin, surname, dice)}
+        ]
     name = _as_given(office, life, legal, dice)
     name = _slipped(office, name, habits, dice)
     if dice.random() < habits.reorder * (0.4 if office.verified > 0.9 else 1.0):
@@ -244,7 +274,10 @@ def _as_given(office: Office, life: Life, legal: Name, dice: Random) -> Name:
     """The names that were said: the short one, the street name, with the middle ones or without."""
     given = legal.given
     if office.office == "outreach" and dice.random() < 0.06:
-        return Name((dice.choice(parted(table("street_names")[0]["names"])),), legal.family if dice.random() < 0.3 else "")
+        return Name(
+            (dice.choice(parted(table("street_names")[0]["names"])),),
+            legal.family if dice.random() < 0.3 else "",
+        )
     if life.called and dice.random() < office.called * 4:
         return Name((life.called,), legal.family)
     if len(given) > 1 and dice.random() >= office.middle:
@@ -269,7 +302,11 @@ def _written(text: str, family: bool, office: Office, habits: Tradition, dice: R
     if dice.random() < habits.respell * office.spell:
         text = slips.respelt(text, dice)
     if dice.random() < office.typo:
-        text = slips.typed(text, dice) if dice.random() < 0.75 else slips.replaced(text, slips.SCANNED, dice)
+        text = (
+            slips.typed(text, dice)
+            if dice.random() < 0.75
+            else slips.replaced(text, slips.SCANNED, dice)
+        )
     if dice.random() < office.heard:
         text = slips.replaced(text, slips.HEARD, dice)
     if not text.isalpha() and dice.random() < 0.2:
@@ -288,7 +325,9 @@ def _other(life: Life, legal: Name, dice: Random) -> dict[str, Any] | None:
     return None
 
 
-def _birth_and_sex(office: Office, life: Life, patient: dict[str, Any], dice: Random) -> Iterator[str]:
+def _birth_and_sex(
+    office: Office, life: Life, patient: dict[str, Any], dice: Random
+) -> Iterator[str]:
     sex = life.sex
     if dice.random() < office.sex_wrong:
         sex = "female" if sex == "male" else "male"
@@ -315,7 +354,9 @@ def _reach(office: Office, life: Life, day: date, patient: dict[str, Any], dice:
     found = []
     landline = life.home(day).landline
     if life.mobile and dice.random() < office.phone:
-        found.append({"system": "phone", "value": slips.dialled(life.mobile, dice), "use": "mobile"})
+        found.append(
+            {"system": "phone", "value": slips.dialled(life.mobile, dice), "use": "mobile"}
+        )
     elif landline and dice.random() < office.phone * 0.5:
         found.append({"system": "phone", "value": slips.dialled(landline, dice), "use": "home"})
     if life.email and dice.random() < office.email:
@@ -325,14 +366,17 @@ def _reach(office: Office, life: Life, day: date, patient: dict[str, Any], dice:
 
 
 def _address(office: Office, home: Home, dice: Random) -> Mapping[str, Any] | None:
-    if dice.random() < office.unplaced or home.kind == "refuge" and dice.random() < 0.5:
+    if dice.random() < office.unplaced or (home.kind == "refuge" and dice.random() < 0.5):
         return None
     lines, postcode = list(home.lines), home.postcode
     if dice.random() < office.address_slip * 3:
         lines = slips.misaddressed(lines, dice)
     if postcode and dice.random() < office.address_slip:
         postcode = slips.mispost(postcode, dice)
-    address: dict[str, Any] = {"use": "temp" if home.kind in ("none", "hotel", "refuge") else "home", "line": lines}
+    address: dict[str, Any] = {
+        "use": "temp" if home.kind in ("none", "hotel", "refuge") else "home",
+        "line": lines,
+    }
     if home.town:
         address["city"] = home.town
     if postcode and dice.random() > 0.01:

@@ -21,16 +21,30 @@ def house(dice: Random, council: str = "") -> Home:
     town = _town(dice, council)
     street = _street(dice)
     number = dice.randint(1, 180)
-    lines: tuple[str, ...] = (f"{number}{dice.choice('ABC') if dice.random() < 0.03 else ''} {street}",)
+    lines: tuple[str, ...] = (
+        f"{number}{dice.choice('ABC') if dice.random() < 0.03 else ''} {street}",
+    )
     kind = "house"
     if dice.random() < 0.2:
         kind, flat = "flat", dice.randint(1, 24)
         block = f"{dice.choice(parted(table('streets')[0]['first']))} {dice.choice(('House', 'Court', 'Point'))}"
         lines = dice.choice(
-            ((f"Flat {flat}", f"{number} {street}"), (f"{flat}/{number} {street}",), (f"Flat {flat} {block}", street))
+            (
+                (f"Flat {flat}", f"{number} {street}"),
+                (f"{flat}/{number} {street}",),
+                (f"Flat {flat} {block}", street),
+            )
         )
     landline = f"{town['landline']}{dice.randrange(1_000):03d}"
-    return Home(kind, lines, town["town"], _postcode(dice, town["districts"]), _uprn(dice), town["council"], landline)
+    return Home(
+        kind,
+        lines,
+        town["town"],
+        _postcode(dice, town["districts"]),
+        _uprn(dice),
+        town["council"],
+        landline,
+    )
 
 
 def institution(kind: str, dice: Random, council: str = "") -> Home:
@@ -47,7 +61,9 @@ def institution(kind: str, dice: Random, council: str = "") -> Home:
         "refuge": "Address withheld",
     }[kind]
     lines = (called, f"{dice.randint(1, 200)} {_street(dice)}")
-    return Home(kind, lines, town["town"], _postcode(dice, town["districts"]), _uprn(dice), town["council"])
+    return Home(
+        kind, lines, town["town"], _postcode(dice, town["districts"]), _uprn(dice), town["council"]
+    )
 
 
 def room(place: Home, number: int) -> Home:
@@ -56,7 +72,12 @@ def room(place: Home, number: int) -> Home:
     if words is None:
         return place
     return Home(
-        place.kind, (f"{words} {number}", *place.lines), place.town, place.postcode, place.uprn, place.council
+        place.kind,
+        (f"{words} {number}", *place.lines),
+        place.town,
+        place.postcode,
+        place.uprn,
+        place.council,
     )
 
 

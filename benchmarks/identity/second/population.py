@@ -28,7 +28,11 @@ def _city(seed: int, count: int) -> tuple[tuple[Record, ...], tuple[Sealed, ...]
     for household in households(seed):
         made = [(life, list(records(life, seed))) for life in household]
         held = {life.person for life, rows in made if rows}
-        two += [Sealed(life.person, after) for life, _ in made if (after := _after(life)) in held and life.person in held]
+        two += [
+            Sealed(life.person, after)
+            for life, _ in made
+            if (after := _after(life)) in held and life.person in held
+        ]
         for _, rows in made:
             found |= {record.key: record for record in rows}
         if len(found) >= count:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -12,7 +12,7 @@ from random import Random
 DATA = Path(__file__).parent / "data"
 
 
-@lru_cache(maxsize=None)
+@cache
 def table(name: str) -> tuple[Mapping[str, str], ...]:
     """The rows of `data/<name>.csv`, keyed by its first line."""
     with (DATA / f"{name}.csv").open(encoding="utf-8", newline="") as lines:
@@ -24,7 +24,7 @@ def parted(text: str) -> tuple[str, ...]:
     return tuple(text.split(";"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _weights(count: int, slope: float) -> tuple[float, ...]:
     return tuple(accumulate((rank + 3) ** -slope for rank in range(count)))
 
@@ -34,7 +34,7 @@ def common_first(of: Sequence[str], dice: Random, slope: float = 0.8) -> str:
     return dice.choices(of, cum_weights=_weights(len(of), slope))[0]
 
 
-@lru_cache(maxsize=None)
+@cache
 def spellings() -> Mapping[str, tuple[str, ...]]:
     """A name to the other ways in which it is written, in either direction."""
     found: dict[str, list[str]] = {}
@@ -46,7 +46,7 @@ def spellings() -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(others) for name, others in found.items()}
 
 
-@lru_cache(maxsize=None)
+@cache
 def short_names() -> Mapping[str, tuple[str, ...]]:
     """A given name to what its bearer is called."""
     return {row["name"]: parted(row["called"]) for row in table("short_names")}

@@ -96,7 +96,9 @@ def joined_differently(text: str, family: bool, dice: Random) -> str:
     if len(halves) == 2:
         one, two = halves
         if family:
-            return dice.choice((f"{one} {two}", f"{one}-{two}", one, two, f"{two}-{one}", f"{one}{two}"))
+            return dice.choice(
+                (f"{one} {two}", f"{one}-{two}", one, two, f"{two}-{one}", f"{one}{two}")
+            )
         return dice.choice((f"{one} {two}", f"{one}-{two}", f"{one}{two}", one))
     return text
 
@@ -115,14 +117,20 @@ def written(given: Sequence[str], family: str) -> Written:
     return found
 
 
-def _swapped(name: Name, dice: Random) -> Written:
-    return written((name.family,), " ".join(name.given)) if name.family else written((), " ".join(name.given))
+def _swapped(name: Name, _dice: Random) -> Written:
+    return (
+        written((name.family,), " ".join(name.given))
+        if name.family
+        else written((), " ".join(name.given))
+    )
 
 
 def _text_only(name: Name, dice: Random) -> Written:
     first = " ".join(name.given)
     return {
-        "text": dice.choice((f"{first} {name.family}", f"{name.family.upper()}, {first}", f"{name.family} {first}"))
+        "text": dice.choice(
+            (f"{first} {name.family}", f"{name.family.upper()}, {first}", f"{name.family} {first}")
+        )
     }
 
 
@@ -130,11 +138,11 @@ def _all_given(name: Name, dice: Random) -> Written:
     return written((name.text,), dice.choice(("", *NO_SURNAMES)))
 
 
-def _all_family(name: Name, dice: Random) -> Written:
+def _all_family(name: Name, _dice: Random) -> Written:
     return written((), name.text)
 
 
-def _one_string(name: Name, dice: Random) -> Written:
+def _one_string(name: Name, _dice: Random) -> Written:
     return written((" ".join(name.given),), name.family)
 
 
@@ -159,7 +167,7 @@ def _no_first_name(name: Name, dice: Random) -> Written:
     return written((dice.choice(NO_NAMES),), name.family or name.given[0])
 
 
-def _two_last(name: Name, dice: Random) -> Written:
+def _two_last(name: Name, _dice: Random) -> Written:
     """A middle name slips into the surname."""
     return written(name.given[:1], " ".join((*name.given[1:], name.family)).strip())
 
@@ -171,12 +179,15 @@ def _last_but_one(name: Name, dice: Random) -> Written:
     return written(name.given[:1], name.given[-1])
 
 
-def _second_first(name: Name, dice: Random) -> Written:
+def _second_first(name: Name, _dice: Random) -> Written:
     return written((*name.given[1:], name.given[0]), name.family)
 
 
 def _known_as(name: Name, dice: Random) -> Written:
-    return written((f"{name.given[0]} {dice.choice(('aka', 'known as', 'AKA'))} {name.given[-1]}",), name.family)
+    return written(
+        (f"{name.given[0]} {dice.choice(('aka', 'known as', 'AKA'))} {name.given[-1]}",),
+        name.family,
+    )
 
 
 def _cut(name: Name, dice: Random) -> Written:
@@ -185,7 +196,7 @@ def _cut(name: Name, dice: Random) -> Written:
     return written((name.given[0][:room],), name.family[:room])
 
 
-def _shouted(name: Name, dice: Random) -> Written:
+def _shouted(name: Name, _dice: Random) -> Written:
     return written([g.upper() for g in name.given], name.family.upper())
 
 
@@ -212,16 +223,28 @@ def reordered(name: Name, form: str, dice: Random) -> Written:
 def of_a_baby(mother: str, sex: str, twin: int, family: str, dice: Random) -> Written:
     """What a maternity ward writes before there is a name."""
     if twin and dice.random() < 0.7:
-        return written((dice.choice((f"Twin {twin}", f"Baby {twin}", f"Twin {'One' if twin == 1 else 'Two'}")),), family)
+        return written(
+            (
+                dice.choice(
+                    (f"Twin {twin}", f"Baby {twin}", f"Twin {'One' if twin == 1 else 'Two'}")
+                ),
+            ),
+            family,
+        )
     kind = "Boy" if sex == "male" else "Girl"
-    first = mother.split()[0] if mother else ""
-    return written((dice.choice(("Baby", f"Baby {kind}", "Infant", f"Baby of {first}".strip())),), family)
+    first = mother.split(maxsplit=1)[0] if mother else ""
+    return written(
+        (dice.choice(("Baby", f"Baby {kind}", "Infant", f"Baby of {first}".strip())),), family
+    )
 
 
 # ── dates, sex, places ───────────────────────────────────────────────────────────────────────────────
 def misdated(born: date, dice: Random) -> str:
     """A birthday with one thing wrong with it."""
-    kind = dice.choices(("swap", "digit", "day", "month", "year", "decade", "century", "january"), (22, 22, 14, 8, 14, 8, 3, 9))[0]
+    kind = dice.choices(
+        ("swap", "digit", "day", "month", "year", "decade", "century", "january"),
+        (22, 22, 14, 8, 14, 8, 3, 9),
+    )[0]
     if kind == "swap" and born.day <= 12 and born.day != born.month:
         return f"{born.year}-{born.day:02d}-{born.month:02d}"
     if kind == "month":
@@ -265,18 +288,33 @@ def mispost(postcode: str, dice: Random) -> str:
     if kind == 2:
         return postcode.replace("0", "O").replace("1", "I")
     if kind == 3:
-        return postcode.split(" ")[0]
+        return postcode.split(" ", maxsplit=1)[0]
     if kind == 4 and len(postcode) > 4:
         return postcode[:-2] + postcode[-1] + postcode[-2]
     at = dice.choice([n for n, c in enumerate(postcode) if c.isalnum()] or [0])
-    other = dice.choice("0123456789") if postcode[at : at + 1].isdigit() else dice.choice("ABDEFGHJLNPQRSTUWXYZ")
+    other = (
+        dice.choice("0123456789")
+        if postcode[at : at + 1].isdigit()
+        else dice.choice("ABDEFGHJLNPQRSTUWXYZ")
+    )
     return postcode[:at] + other + postcode[at + 1 :]
 
 
 def misaddressed(lines: Sequence[str], dice: Random) -> list[str]:
     """Address lines as another office has them."""
-    short = (("Street", "St"), ("Road", "Rd"), ("Avenue", "Ave"), ("Lane", "Ln"), ("Close", "Cl"), ("Flat", "Apt"))
-    found = [re.sub(rf"\b{long}\b", cut, line) if dice.random() < 0.7 else line for line in lines for long, cut in [dice.choice(short)]]
+    short = (
+        ("Street", "St"),
+        ("Road", "Rd"),
+        ("Avenue", "Ave"),
+        ("Lane", "Ln"),
+        ("Close", "Cl"),
+        ("Flat", "Apt"),
+    )
+    found = [
+        re.sub(rf"\b{long}\b", cut, line) if dice.random() < 0.7 else line
+        for line in lines
+        for long, cut in [dice.choice(short)]
+    ]
     return [", ".join(found)] if dice.random() < 0.4 else found
 
 

@@ -61,7 +61,10 @@ def a_tradition(dice: Random) -> str:
 def a_line(tradition: str, dice: Random) -> Line:
     """A family of this tradition."""
     return Line(
-        tradition, _surname(tradition, dice), given(tradition, "male", 1955, dice), given(tradition, "male", 1930, dice)
+        tradition,
+        _surname(tradition, dice),
+        given(tradition, "male", 1955, dice),
+        given(tradition, "male", 1930, dice),
     )
 
 
@@ -95,7 +98,11 @@ def married(name: Name, husband: Line, dice: Random) -> Name:
     if tradition.form == "gujarati":
         return Name((name.given[0], husband.father), surname)
     if tradition.form == "sikh" and name.family == "Kaur":
-        return Name(name.given, name.family) if dice.random() < 0.6 else Name((*name.given, "Kaur"), surname)
+        return (
+            Name(name.given, name.family)
+            if dice.random() < 0.6
+            else Name((*name.given, "Kaur"), surname)
+        )
     if dice.random() < 0.06:
         return Name(name.given, f"{name.family}-{surname}")
     return Name(name.given, surname)
@@ -107,14 +114,18 @@ def called(tradition: str, sex: str, name: Name, dice: Random) -> str:
     if len(name.given) > 1 and dice.random() < habits.second_called:
         return name.given[1]
     if habits.form == "chinese" and dice.random() < habits.second_called:
-        return dice.choice(next(parted(r["names"]) for r in table("western_names") if r["sex"] == sex))
+        return dice.choice(
+            next(parted(r["names"]) for r in table("western_names") if r["sex"] == sex)
+        )
     shorter = short_names().get(name.given[0])
     return dice.choice(shorter) if shorter and dice.random() < 0.5 else ""
 
 
 @lru_cache(maxsize=1)
 def _given() -> Mapping[tuple[str, str, str], tuple[str, ...]]:
-    return {(row["tradition"], row["sex"], row["era"]): parted(row["names"]) for row in table("given")}
+    return {
+        (row["tradition"], row["sex"], row["era"]): parted(row["names"]) for row in table("given")
+    }
 
 
 @lru_cache(maxsize=1)
@@ -155,10 +166,12 @@ def _western(line: Line, sex: str, first: str, born: date, dice: Random) -> Name
     return Name(tuple(dict.fromkeys(names)), _gendered(form, line.surname, sex))
 
 
-def _pakistani(line: Line, sex: str, first: str, born: date, dice: Random) -> Name:
+def _pakistani(line: Line, sex: str, first: str, _born: date, dice: Random) -> Name:
     """Men are often called by the second of two names; women seldom share a surname with anybody."""
     if sex == "female":
-        tail = dice.choices(("Bibi", "Begum", "Kausar", "Akhtar", line.father, line.surname), (20, 18, 6, 8, 15, 33))[0]
+        tail = dice.choices(
+            ("Bibi", "Begum", "Kausar", "Akhtar", line.father, line.surname), (20, 18, 6, 8, 15, 33)
+        )[0]
         return Name((first,), tail)
     if dice.random() < 0.4:
         first_of_two = dice.choices(("Mohammed", "Muhammad", "Syed", "Abdul"), (60, 25, 5, 10))[0]
@@ -166,9 +179,14 @@ def _pakistani(line: Line, sex: str, first: str, born: date, dice: Random) -> Na
     return Name((first,), line.surname if dice.random() < 0.75 else line.father)
 
 
-def _bangladeshi(line: Line, sex: str, first: str, born: date, dice: Random) -> Name:
+def _bangladeshi(line: Line, sex: str, first: str, _born: date, dice: Random) -> Name:
     if sex == "female":
-        return Name((first,), dice.choices(("Begum", "Khatun", "Khanom", "Akter", line.surname), (45, 15, 8, 12, 20))[0])
+        return Name(
+            (first,),
+            dice.choices(("Begum", "Khatun", "Khanom", "Akter", line.surname), (45, 15, 8, 12, 20))[
+                0
+            ],
+        )
     if first == "Abdul":
         first = "Abdul " + dice.choice(("Karim", "Malik", "Hannan", "Jalil", "Mukit", "Salam"))
     if dice.random() < 0.45:
@@ -176,31 +194,43 @@ def _bangladeshi(line: Line, sex: str, first: str, born: date, dice: Random) -> 
     return Name((first,), line.surname)
 
 
-def _sikh(line: Line, sex: str, first: str, born: date, dice: Random) -> Name:
+def _sikh(line: Line, sex: str, first: str, _born: date, dice: Random) -> Name:
     title = "Singh" if sex == "male" else "Kaur"
     return Name((first,), title) if dice.random() < 0.4 else Name((first, title), line.surname)
 
 
-def _gujarati(line: Line, sex: str, first: str, born: date, dice: Random) -> Name:
-    return Name((first, line.father), line.surname) if dice.random() < 0.75 else Name((first,), line.surname)
+def _gujarati(line: Line, _sex: str, first: str, _born: date, dice: Random) -> Name:
+    return (
+        Name((first, line.father), line.surname)
+        if dice.random() < 0.75
+        else Name((first,), line.surname)
+    )
 
 
-def _tamil(line: Line, sex: str, first: str, born: date, dice: Random) -> Name:
+def _tamil(line: Line, _sex: str, first: str, _born: date, _dice: Random) -> Name:
     return Name((first,), line.father)
 
 
-def _patronymic(line: Line, sex: str, first: str, born: date, dice: Random) -> Name:
+def _patronymic(line: Line, _sex: str, first: str, _born: date, dice: Random) -> Name:
     """Own name, father's, grandfather's; nobody has a surname."""
-    return Name((first, line.father), line.grandfather) if dice.random() < 0.8 else Name((first,), line.father)
+    return (
+        Name((first, line.father), line.grandfather)
+        if dice.random() < 0.8
+        else Name((first,), line.father)
+    )
 
 
-def _arab(line: Line, sex: str, first: str, born: date, dice: Random) -> Name:
+def _arab(line: Line, sex: str, first: str, _born: date, dice: Random) -> Name:
     if dice.random() < 0.12:
         link = "bin" if sex == "male" else "bint"
         return Name((first, link, line.father), line.surname)
     if dice.random() < 0.25:
         return Name((first, line.father), line.grandfather)
-    return Name((first, line.father), line.surname) if dice.random() < 0.7 else Name((first,), line.surname)
+    return (
+        Name((first, line.father), line.surname)
+        if dice.random() < 0.7
+        else Name((first,), line.surname)
+    )
 
 
 def _afghan(line: Line, sex: str, first: str, born: date, dice: Random) -> Name:
@@ -216,15 +246,18 @@ def _nigerian(line: Line, sex: str, first: str, born: date, dice: Random) -> Nam
     return Name((first, second) if second != first else (first,), line.surname)
 
 
-def _vietnamese(line: Line, sex: str, first: str, born: date, dice: Random) -> Name:
-    return Name(("Thi" if sex == "female" else "Van", first) if dice.random() < 0.7 else (first,), line.surname)
+def _vietnamese(line: Line, sex: str, first: str, _born: date, dice: Random) -> Name:
+    return Name(
+        ("Thi" if sex == "female" else "Van", first) if dice.random() < 0.7 else (first,),
+        line.surname,
+    )
 
 
-def _one(line: Line, sex: str, first: str, born: date, dice: Random) -> Name:
+def _one(line: Line, _sex: str, first: str, _born: date, _dice: Random) -> Name:
     return Name((first,), line.surname)
 
 
-def _iberian(line: Line, sex: str, first: str, born: date, dice: Random) -> Name:
+def _iberian(line: Line, _sex: str, first: str, _born: date, dice: Random) -> Name:
     other = _surname("iberian", dice)
     return Name((first,), f"{other} {line.surname}" if dice.random() < 0.75 else line.surname)
 
