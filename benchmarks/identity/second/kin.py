@@ -180,7 +180,8 @@ def children(
     wanted = dice.randint(3, 8) if large else dice.choices((1, 2, 3, 4), (33, 42, 18, 7))[0]
     hands_on = after(line, father) if father else line
     born = mother.born + timedelta(days=round(dice.uniform(19, 36) * YEAR))
-    homes, found, used = mother.homes, [], list(named)
+    homes, used = mother.homes, list(named)
+    found: list[Life] = []
     while len(found) < wanted and born < TODAY:
         sex = a_sex(dice, 0.51)
         heir = (
