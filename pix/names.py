@@ -91,10 +91,19 @@ def folded(text: str) -> str:
     return _BETWEEN.sub(" ", text).strip()
 
 
+# Digits inside a word are letters that a scanner or a hurried eye took for them: J0HN, 5MITH.
+_MIXED = re.compile(r"[A-Z]*(?:[A-Z][0158]|[0158][A-Z])[A-Z0158]*")
+_FOR_DIGIT = str.maketrans("0158", "OISB")
+
+
+def _lettered(found: re.Match[str]) -> str:
+    return found[0].translate(_FOR_DIGIT)
+
+
 @lru_cache(_CACHE)
 def parts(text: str) -> tuple[str, ...]:
     """The words of a name, without titles and placeholders; Mc, Mac and O' joined to what follows."""
-    words = PHRASES.sub(" ", folded(text)).split()
+    words = PHRASES.sub(" ", _MIXED.sub(_lettered, folded(text))).split()
     kept: list[str] = []
     for word in words:
         if kept and kept[-1] in _PREFIXES and len(word) > 2:
@@ -277,6 +286,11 @@ def _respelt(word: str) -> str:
     return re.sub(r"(.)\1+", r"\1", word)
 
 
+def _looks(word: str) -> str:
+    """Without what a scanner or a quick eye takes for something else: RN for M, VV for W, L for I."""
+    return word.replace("RN", "M").replace("VV", "W").replace("L", "I")
+
+
 def _spelling(left: str, right: str) -> Likeness:
     short, long = min(len(left), len(right)), max(len(left), len(right))
     if short < 3:
@@ -286,6 +300,8 @@ def _spelling(left: str, right: str) -> Likeness:
             return Likeness.NEAR
     if long == 3 and left[0] == right[0] and left[1:] == right[:0:-1]:
         return Likeness.NEAR  # MEI and MIE
+    if _looks(left) == _looks(right):
+        return Likeness.NEAR  # MIA and MLA, THOMAS and THORNAS
     slips = OSA.distance(left, right, score_cutoff=2)
     close = JaroWinkler.similarity(left, right)
     alike = sound(left) == sound(right)

@@ -20,7 +20,7 @@ import msgspec
 from affinity.pack import Domain
 from pix.claims import NO_DATES, STATUSES, VERIFICATION, VERIFIED
 from pix.identifiers import Domains, parts
-from pix.names import folded, forenames, surnames
+from pix.names import PARTICLES, folded, forenames, surnames
 from pix.names import parts as words
 
 # What of one record is compared at most; further values are kept in the record and not compared.
@@ -166,6 +166,11 @@ def _names(patient: Mapping[str, Any]) -> Iterator[tuple[Name, bool]]:
         family = str(name.get("family") or "")
         if not given and not family:
             given, family = _spoken(str(name.get("text") or ""))
+        elif name.get("use") != "nickname" and (whole := _in_one_field(given, family)):
+            # The last word may be no surname all the same, so what was written counts as well; but not
+            # as a second given name, which would tell brothers apart.
+            yield _name(*_spoken(whole))
+            given = " ".join(forenames(given)[0][:1])
         yield _name(given, family)
 
 
@@ -175,7 +180,26 @@ def _spoken(text: str) -> tuple[str, str]:
     if comma:
         return after, before
     found = words(text)
-    return " ".join(found[:-1]), " ".join(found[-1:])
+    last = (
+        -max(1, len(words(text.rsplit(maxsplit=1)[-1]))) if text.split() else -1
+    )  # a double-barrelled one
+    return " ".join(found[:last]), " ".join(found[last:])
+
+
+@lru_cache(1 << 15)
+def _in_one_field(given: str, family: str) -> str:
+    """A whole name that somebody typed into one of the two fields, the other left empty or filled with
+    a placeholder (`John Smith` and `-`); "" where both say something, or one says a single word."""
+    first, newborn = forenames(given)
+    if newborn or bool(first) == bool(surnames(family)):
+        return ""
+    said = given if first else family
+    return said if sum(bool(surnames(word)) for word in _apart(said)) > 1 else ""
+
+
+def _apart(said: str) -> list[str]:
+    """The words between blanks, but for particles and the Irish O: `Mary`, `Smith-Jones`."""
+    return [w for w in said.split() if len(w) > 1 and folded(w) not in PARTICLES]
 
 
 @lru_cache(1 << 15)

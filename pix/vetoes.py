@@ -219,10 +219,16 @@ def _unnamed(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> boo
     return not (level_of(found, "born") in EXACT and near)
 
 
-def _number_alone(_a: Traits, _b: Traits, found: Sequence[Look], _today: date) -> bool:
+def _number_alone(a: Traits, b: Traits, found: Sequence[Look], _today: date) -> bool:
     if not personal_agrees(found) or given_agrees(found[0]):
         return False
     born = level_of(found, "born")
+    if (a.newborn or b.newborn) and found[0].level == NAME["other"]:
+        # It has no name yet, and the surname in its place is the mother's.
+        sure = level_of(found, "nhs") in (0, 1) and level_of(found, "sex") != 1
+        return not (sure and born in EXACT)
+    if level_of(found, "sex") == 1 and found[0].level in _SURNAME_ONLY and _both_given(found[0]):
+        return True  # of one surname, but another given name and sex: the twin's number
     if found[0].level in CALLED_OTHERWISE:
         # The whole name is another: only a verified number with the very birth date outweighs that.
         return not (level_of(found, "nhs") == 0 and born in EXACT)
@@ -253,7 +259,7 @@ RULES = (
           _surname_alone),
     _Rule(Veto("unnamed", "A child without a name yet needs a number, or birth date and home",
                "matching digest §4.4"), _unnamed),
-    _Rule(Veto("number_alone", "A number agrees, but neither name nor birth date does",
+    _Rule(Veto("number_alone", "A number agrees, but the name or the birth date speaks against it",
                "matching digest §4.5, §6.4"), _number_alone),
 )  # fmt: skip
 # Vetoes that leave nothing to ask, those that say no more than that it may be somebody else, and those

@@ -2,6 +2,7 @@
 
     python -m benchmarks.identity                                100,000 records, the algorithm in memory
     python -m benchmarks.identity --seed 8 --seed 9              several seeds, a table each
+    python -m benchmarks.identity --population second            people of another making than those tuned on
     python -m benchmarks.identity --over http                    an exchange of its own, through ITI-104 and ITI-83
     python -m benchmarks.identity --over http --fhir URL --client NAME --key FILE
     python -m benchmarks.identity --febrl                        the public sets FEBRL 1 to 4
@@ -26,9 +27,10 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.identity import baselines, febrl, feeding, measures, tables
+from benchmarks.identity import baselines, febrl, feeding, measures, population, tables
 from benchmarks.identity.measures import Linked, Outcome, Report
-from benchmarks.identity.population import Record, arrivals, sealed
+from benchmarks.identity.population import Record
+from benchmarks.identity.second import population as second
 from pix.identifiers import Domains
 
 RESULTS = Path(__file__).parent.parent / "results" / "identity.json"
@@ -69,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=int, action="append", help="of the population; may be repeated (7)"
     )
     parser.add_argument(
+        "--population",
+        choices=("first", "second"),
+        default="first",
+        help="whose people: those that the matcher was tuned on, or others (first)",
+    )
+    parser.add_argument(
         "--updates", type=float, default=0.0, help="share of records that are sent again (0)"
     )
     parser.add_argument(
@@ -98,12 +106,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _population(seed: int, given: argparse.Namespace, console: Console) -> list[Report]:
     began = time.process_time()
-    records = arrivals(seed, given.records, updates=given.updates)
-    two = sealed(seed, given.records)
+    made = second if given.population == "second" else population
+    records = made.arrivals(seed, given.records, updates=given.updates)
+    two = made.sealed(seed, given.records)
     console.print(
         f"Seed {seed}: {len(records)} records made in {time.process_time() - began:.1f} s of CPU"
     )
-    title = f"Identity, {given.records} records, seed {seed}"
+    title = f"Identity, {given.population} population, {given.records} records, seed {seed}"
     reports = []
     if not given.baselines_only:
         method = f"Throughline, {given.over}"

@@ -247,6 +247,22 @@ def test_a_child_not_yet_named_joins_by_birth_date_and_home_but_its_twin_does_no
     assert decided(twin, person("A", unnamed, named)).kind == "new"
 
 
+def test_a_newborns_own_number_finds_the_child_although_its_surname_was_the_mothers():
+    ward = somebody("", "OWUSU", "2026-05-14", nhs="9990000018", verified=False)
+    child = somebody("SAMUEL", "ANTWI", "2026-05-14", nhs="9990000018")
+    assert decided(ward, person("A", child)).kind == "join"
+    assert decided(child, person("A", ward)).kind == "join"
+    other = structs.replace(ward, born=("2026-05-17",))
+    assert decided(other, person("A", child)).kind != "join"
+
+
+def test_a_twins_number_on_the_other_sexs_record_is_asked_about():
+    brother = somebody("ARCHIE", "ANDERSON", "2011-09-26", nhs="9990000018")
+    sister = somebody("LILY", "ANDERSON", "2011-09-26", sex="female", nhs="9990000018")
+    found = decided(sister, person("A", brother))
+    assert (found.kind, [v.id for v in found.others[0].vetoes]) == ("review", ["number_alone"])
+
+
 def test_who_was_second_in_the_birth_is_not_who_was_first():
     first = Traits(*[getattr(somebody(), f) for f in Traits.__struct_fields__[:-1]], "1")
     second = Traits(*[getattr(somebody("OLIVAR"), f) for f in Traits.__struct_fields__[:-1]], "2")

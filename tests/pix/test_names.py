@@ -87,6 +87,18 @@ def test_a_surname_has_parts(said, compared):
 
 
 @pytest.mark.parametrize(
+    ("said", "compared"),
+    [("J0hn", ("JOHN",)), ("5mith", ("SMITH",)), ("A1ice", ("AIICE",)), ("Twin 1", ("TWIN", "1"))],
+)
+def test_digits_inside_a_name_are_the_letters_that_they_look_like(said, compared):
+    assert parts(said) == compared
+
+
+def test_a_one_that_stands_for_l_is_near_the_l():
+    assert likeness(folded("Alice"), parts("A1ice")[0]) == Likeness.NEAR
+
+
+@pytest.mark.parametrize(
     "said", ["Baby", "Baby Boy", "Twin One", "TWIN 2", "Female infant", "Baby of Sarah", "Newborn"]
 )
 def test_a_child_not_yet_named_has_no_given_name(said):
@@ -117,7 +129,8 @@ def test_given_names_come_in_order(said, compared):
         "Yusuf Yousef", "Chaudhry Choudhury", "Aisha Ayesha", "Aisha Aysha", "Sean Shaun", "Sean Shawn",
         "Catherine Kathryn", "Kevin Kev", "Elizabeth Liz", "William Bill", "Katarzyna Kasia", "Yasmin Yasmeen",
         "Abdirahman Abdurrahman", "Jamie Jaime", "Khadija Kadija", "Qasim Kasim", "Fatima Fatema",
-        "Mei Mie",
+        "Mei Mie", "Thomas Thornas", "Mia Mla", "Evvie Ewie", "Volodymyr Vladimir", "Gheorghe George",
+        "Malgorzata Gosia", "Zainab Zaynab", "Faduma Fatima", "Tesfay Tesfaye", "Kath Kathleen",
     ],
 )  # fmt: skip
 def test_variants_of_a_given_name_are_near(pair):

@@ -68,6 +68,39 @@ def test_a_name_that_is_only_a_text_is_read():
     assert of(name=[{"text": "Mary Kate O'Brien"}]).names == (Name("MARY", ("KATE",), ("OBRIEN",)),)
 
 
+@pytest.mark.parametrize(
+    ("said", "whole"),
+    [
+        ({"given": ["Piotr Michalski"], "family": "-"}, Name("PIOTR", (), ("MICHALSKI",))),
+        ({"given": ["Mary", "Kate", "O'Brien"]}, Name("MARY", ("KATE",), ("OBRIEN",))),
+        ({"family": "Philip Ronald Johnson"}, Name("PHILIP", ("RONALD",), ("JOHNSON",))),
+        ({"given": ["FNU"], "family": "Ann Smith-Jones"}, Name("ANN", (), ("SMITH", "JONES"))),
+    ],
+)
+def test_a_whole_name_in_one_field_is_read_as_given_name_and_surname(said, whole):
+    assert of(name=[said]).names[0] == whole
+
+
+def test_what_stands_last_among_given_names_is_never_taken_for_a_second_given_name():
+    found = of(name=[{"given": ["Willie", "McDonagh"], "family": "LNU"}])
+    assert found.names == (Name("WILLIE", (), ("MCDONAGH",)), Name("WILLIE"))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"family": "de Souza"},
+        {"family": "Smith-Jones"},
+        {"family": "O Brien"},
+        {"given": ["Ellie-Mae"]},
+        {"use": "nickname", "given": ["Big Dave"]},
+        {"given": ["Baby of Sarah"], "family": "-"},
+    ],
+)
+def test_a_part_of_a_name_is_not_taken_for_a_whole_one(said):
+    assert not any(n.given and n.family for n in of(name=[said]).names)
+
+
 def test_a_child_not_yet_named_has_only_a_surname():
     found = of(name=[{"given": ["Baby", "Girl"], "family": "Shaw"}])
     assert (found.names, found.newborn) == ((Name("", (), ("SHAW",)),), True)
