@@ -171,7 +171,11 @@ def _names(patient: Mapping[str, Any]) -> Iterator[tuple[Name, bool]]:
             # as a second given name, which would tell brothers apart.
             yield _name(*_spoken(whole))
             given = " ".join(forenames(given)[0][:1])
-        yield _name(given, family)
+        made, newborn = _name(given, family)
+        yield made, newborn
+        if len(made.given) > 2 and not made.middle and not made.family:
+            # Somebody of one name: half of all systems have it as the surname.
+            yield Name(family=(made.given,)), newborn
 
 
 def _spoken(text: str) -> tuple[str, str]:

@@ -83,7 +83,14 @@ def test_a_whole_name_in_one_field_is_read_as_given_name_and_surname(said, whole
 
 def test_what_stands_last_among_given_names_is_never_taken_for_a_second_given_name():
     found = of(name=[{"given": ["Willie", "McDonagh"], "family": "LNU"}])
-    assert found.names == (Name("WILLIE", (), ("MCDONAGH",)), Name("WILLIE"))
+    assert found.names == (
+        Name("WILLIE", (), ("MCDONAGH",)), Name("WILLIE"), Name(family=("WILLIE",)),
+    )  # fmt: skip
+
+
+def test_a_single_name_is_read_as_a_surname_too_and_a_single_surname_stays_one():
+    assert of(name=[{"given": ["Malalai"]}]).names == (Name("MALALAI"), Name(family=("MALALAI",)))
+    assert of(name=[{"family": "Malalai"}]).names == (Name(family=("MALALAI",)),)
 
 
 @pytest.mark.parametrize(
