@@ -43,13 +43,21 @@ class Allowed:
 
     def fault(self, url: str) -> str:
         """Why messages may not be sent there, in words for the subscriber; "" when they may."""
+        parts = parts_of(url)
         if not self.listed:
-            return "This exchange sends no messages: its operators have allowed no endpoint."
-        if parts_of(url) is None:
+            return (
+                "This exchange sends no messages: its operators have allowed no endpoint. They list"
+                " endpoints in --notify-allow."
+            )
+        if parts is None:
             return "This is no https URL without user name and fragment."
         if self.covers(url):
             return ""
-        return "The operators of this exchange have not allowed this endpoint; ask them to."
+        origin = f"{parts.scheme}://{parts.netloc}"
+        return (
+            "The operators of this exchange have not allowed this endpoint; ask them to put"
+            f" {origin} into --notify-allow."
+        )
 
     @property
     def listed(self) -> bool:

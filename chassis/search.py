@@ -6,12 +6,10 @@ may be asked is grammar and rows (`standards/search.py`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace as changed
 from hashlib import blake2b
 from typing import Any
-from urllib.parse import quote
 
 import bson
 import orjson
@@ -21,7 +19,7 @@ from chassis.cursor import LIFE, Place, cursor_key, seal, unseal
 from chassis.filters import NOTHING, all_of, any_of, compiled, indexes, narrow, place
 from chassis.mongo import Doc, Filter, Mongo, Table
 from chassis.pages import FEW, Totals, find
-from standards.bundle import entry, matches, searchset_bytes
+from standards.bundle import asking, entry, matches, searchset_bytes
 from standards.outcome import NOT_SUPPORTED, Issue, Refused, outcome
 from standards.rows import SearchParameter
 from standards.search import CURSOR, Search, SortKey, named, parse
@@ -32,7 +30,6 @@ __all__ = [
 ]  # fmt: skip
 Include = Callable[[Sequence[Doc]], Awaitable[Sequence[bytes]]]
 Show = Callable[[Doc], bytes]
-_PLAIN = re.compile(r"[A-Za-z0-9/:,|$\-._~]*").fullmatch
 
 
 def matching(
@@ -172,14 +169,9 @@ def _included(base: str, body: bytes) -> bytes:
 def _self(kind: str, search: Search, includes: bool) -> str:
     """The search as it was understood: only what took effect."""
     if search.after is not None:
-        return f"{kind}?{CURSOR}={search.cursor}"
+        return asking(kind, [(CURSOR, search.cursor)])
     used = [p for p in search.used if includes or p[0] not in ("_include", "_revinclude")]
-    return f"{kind}?{'&'.join(f'{_quoted(k)}={_quoted(v)}' for k, v in used)}" if used else kind
-
-
-def _quoted(text: str) -> str:
-    # Most of what is asked needs no escape, and finding that out is a tenth of escaping it.
-    return text if _PLAIN(text) else quote(text, safe="/:,|$-._~")
+    return asking(kind, used)
 
 
 def _digest(filters: Filter) -> bytes:
@@ -203,4 +195,4 @@ def _spot(
 
 async def _link(call: Call, mongo: Mongo, database: str, kind: str, spot: Place) -> str:
     key = await cursor_key(mongo, database)
-    return f"{kind}?{CURSOR}={seal(key, call.row.code, spot)}"
+    return asking(kind, [(CURSOR, seal(key, call.row.code, spot))])

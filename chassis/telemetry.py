@@ -46,6 +46,10 @@ NEIGHBOUR = LogEvent("THL010", "warning", "neighbour did not answer", ("neighbou
 ROTATED = LogEvent("THL011", "info", "signing key rotated", ("kid",))
 CHAIN = LogEvent("THL012", "info", "audit chain opened", ("chain",))
 ANCHORED = LogEvent("THL013", "info", "head of an audit chain", ("chain", "seq", "hash"))
+FLIGHT = LogEvent(
+    "THL029", "error", "feeds that shared a transaction are fed one by one: unexpected fault",
+    ("feeds", "fault", "at"),
+)  # fmt: skip
 UNDELIVERED = LogEvent(
     "THL030", "warning", "endpoint did not take a message", ("subscription", "failures")
 )
@@ -75,7 +79,7 @@ QUARANTINED = LogEvent(
 
 EVENTS: tuple[LogEvent, ...] = (
     REQUEST, FAULT, UNAVAILABLE, AUDIT_FAILED, STARTED, STOPPED, SWEPT, FORWARDED, BACKGROUND,
-    NEIGHBOUR, ROTATED, CHAIN, ANCHORED, UNDELIVERED, GIVEN_UP, DOOR, DOOR_WAITS, LINE_ENDED, PARKED,
+    NEIGHBOUR, ROTATED, CHAIN, ANCHORED, FLIGHT, UNDELIVERED, GIVEN_UP, DOOR, DOOR_WAITS, LINE_ENDED, PARKED,
     NOTICE_LATE, NOTICE_PARKED, SOURCE, QUARANTINED,
 )  # fmt: skip
 

@@ -75,12 +75,13 @@ class Room:
 def load(settings: Settings, file: File, operator: tuple[str, str], console: Console) -> Exit:
     """Take in a file of people; they wait for `people link`. Raises `Trouble`."""
     from pix.bulk import load as loading
+    from pix.bulk.loads import Loads
 
     _known_domain(settings, file.domain)
     source = _described(file.path, console)
     rejects = file.rejects or file.path.with_suffix(".rejects.ndjson")
 
-    async def story(people: People) -> Load:
+    async def story(people: People) -> tuple[Load, int]:
         wanted = loading.Wanted(
             source, settings.affinity, settings.fhir_base, Operator(*operator, settings.fhir_base),
             rejects, file.domain, file.mapping, file.processes,
@@ -92,10 +93,11 @@ def load(settings: Settings, file: File, operator: tuple[str, str], console: Con
                 rate = f"{load.line} lines, {load.counts['refused']} refused"
                 bars.update(bar, completed=load.after, description=rate)
 
-            return await loading.load(people, wanted, told)
+            made = await loading.load(people, wanted, told)
+        return made, await Loads(people).waits(made)
 
-    made = _run(settings, story)
-    _say_load(made, rejects, console)
+    made, waiting = _run(settings, story)
+    _say_load(made, waiting, rejects, console)
     return Exit.OK
 
 
@@ -128,11 +130,15 @@ def _described(path: Path, console: Console) -> Source:
             raise Trouble(Exit.USAGE, str(fault)) from fault
 
 
-def _say_load(made: Load, rejects: Path, console: Console) -> None:
-    counts = made.counts
+def _say_load(made: Load, waiting: int, rejects: Path, console: Console) -> None:
+    """What became of the lines, whether just now or when the file was loaded before; `waiting` is how
+    many of its records nobody has linked yet."""
+    counts = {**made.counts, "staged": max(made.counts["staged"] - waiting, 0)}
     table = Table("Lines", "", title=f"{made.file}")
+    if waiting:
+        table.add_row(f"{waiting}", "wait to be linked")
     words = {
-        "staged": "wait to be linked", "repeated": "said again what was said before",
+        "staged": "are linked, or fed anew since", "repeated": "said again what was said before",
         "revised": "said something newer of somebody", "unchanged": "were known as they are",
         "refused": "were refused", "blank": "were blank",
     }  # fmt: skip
@@ -142,8 +148,14 @@ def _say_load(made: Load, rejects: Path, console: Console) -> None:
     console.print(table)
     if counts["refused"]:
         console.print(f"Why, line by line: {rejects}", soft_wrap=True)
-    if counts["staged"]:
+    if waiting:
         console.print("Now run `throughline people link`: until then nobody is told of them.")
+    elif made.state == "linked":
+        console.print(
+            f"This file was loaded on {made.at:%Y-%m-%d} and is linked: nothing waits, and nothing was"
+            " done again.",
+            soft_wrap=True,
+        )
 
 
 # -- link -------------------------------------------------------------------------------------------

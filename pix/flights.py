@@ -2,11 +2,11 @@
 
 A transaction costs some fifteen round trips, whether it feeds one record or thirty-two; so while one
 flight is in the air, the next gathers. Nobody waits for a delay that was added, only for the flight
-before. What cannot fly with others, or turns out not to, goes alone: one refusal or one race that is
-lost does not concern the others.
+before. What cannot fly with others, or turns out not to, goes alone: one refusal, one race that is lost
+or one fault that nobody foresaw does not concern the others.
 
     waiting ─► one Change: read for all ─► act by act, in order of arrival ─► write once ─► answers
-                                    └─ refused, or the database failed ─► each by itself
+                                    └─ refused, or anything failed ─► each by itself
 
 Two flights may be in the air; the second takes off beside the first only when it is half full.
 """
@@ -21,6 +21,7 @@ from typing import Any
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
+from chassis import telemetry
 from pix import acts
 from pix.acts import Outcome
 from pix.change import Acting, Change
@@ -89,7 +90,12 @@ class Flights:
             except (Refused, PyMongoError):
                 await asyncio.gather(*map(self._alone, aboard))
             except Exception as fault:
-                _failed(aboard, fault)
+                # whose fault it is shows when each goes alone; one that only sharing has shows here
+                telemetry.log(
+                    telemetry.FLIGHT, feeds=len(aboard), fault=type(fault).__name__,
+                    at=telemetry.place(fault.__traceback__),
+                )  # fmt: skip
+                await asyncio.gather(*map(self._alone, aboard))
             else:
                 for passenger, outcome in zip(aboard, done, strict=True):
                     _arrived(passenger, outcome)
@@ -139,11 +145,12 @@ class Flights:
             await passenger.seal(change, [event] if event is not None else [])
             return done
 
-        turns = acts.turns(self.people, passenger.primary, passenger.patient)
         try:
+            turns = acts.turns(self.people, passenger.primary, passenger.patient)
             done = await acts.committed(self.people, passenger.acting, turns, story)
         except Exception as fault:
-            _failed([passenger], fault)
+            if not passenger.arrived.done():
+                passenger.arrived.set_exception(fault)
         else:
             _arrived(passenger, done)
 
@@ -151,9 +158,3 @@ class Flights:
 def _arrived(passenger: Passenger, done: Outcome) -> None:
     if not passenger.arrived.done():
         passenger.arrived.set_result(done)
-
-
-def _failed(aboard: Sequence[Passenger], fault: Exception) -> None:
-    for passenger in aboard:
-        if not passenger.arrived.done():
-            passenger.arrived.set_exception(fault)

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from chassis.call import Call
 from chassis.cursor import LIFE, Place, cursor_key, seal, unseal
@@ -15,6 +14,7 @@ from chassis.mongo import Mongo
 from pix import operations
 from pix.operations import Asked, Pair
 from pix.people import DATABASE
+from standards.bundle import asking
 from standards.operation import Operation
 from standards.outcome import Issue
 
@@ -61,15 +61,14 @@ async def links(
     url = f"{call.base}/Patient/${operation.code}"
     cursor = dict(call.query).get("_cursor")
     said = [("_cursor", cursor)] if cursor else list(page_.pairs)
-    here = f"{url}?{urlencode(said, quote_via=quote, safe='/:,|$-._~')}" if said else url
-    made: list[Pair] = [("self", here)]
+    made: list[Pair] = [("self", asking(url, said))]
     if last is not None:
         spot = Place(
             pairs=page_.pairs, count=page_.count, order="", after=last, client=_owner(call),
             policy=call.permit.version, asked=call.now, until=call.now + LIFE,
         )  # fmt: skip
         key = await cursor_key(mongo, DATABASE)
-        made.append(("next", f"{url}?_cursor={seal(key, operation.code, spot)}"))
+        made.append(("next", asking(url, [("_cursor", seal(key, operation.code, spot))])))
     return made
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from hashlib import sha256
 
 from chassis.mongo import Doc
 from pix import claims, linking, showing
@@ -126,7 +127,8 @@ async def not_duplicate(change: Change, one: str, other: str, reason: str) -> st
 
 
 async def merge_persons(change: Change, gone: str, kept: str, reason: str) -> str:
-    """These two persons are one: all records of `gone` go to `kept`, which `gone` redirects to.
+    """These two persons are one: all records of `gone` go to `kept`, which `gone` redirects to. Each of
+    them is tied there, whatever it says later.
 
     Raises `Refused`: 404 for an unknown person, 409 when both are one already or when people decided
     that records of the one are not the other's.
@@ -144,16 +146,25 @@ async def merge_persons(change: Change, gone: str, kept: str, reason: str) -> st
         )
         raise Refused(Issue(CONFLICT, words, "person"))
     here, there = change.members(source), change.members(target)
+    await change.links.read(r.id for r in here)
     number = change.decide(
         "merge-persons",
         sorted(r.id for r in (*here, *there)),
         reason=reason,
-        evidence={"person": target, "moved": {source: [r.id for r in here]}},
+        evidence={
+            "person": target,
+            "moved": {source: [r.id for r in here]},
+            # what unmerge needs: by which links they were there, and whether they still say the same
+            "held": [change.links.matches[r.id].document() for r in here],
+            "said": {r.id: _digest(r) for r in here},
+        },
     )
-    change.links.bind("inclusions", _edge(change, here[0].id, there[0].id, reason, number))
     change.links.answered([r.id for r in here], [target], number)
     change.links.answered([r.id for r in there], [source], number)
     await change.move(here, target)
+    for record in here:
+        change.links.bind("inclusions", _edge(change, record.id, there[0].id, reason, number))
+        await _manual(change, record, target, reason, number)
     change.lock(source, target)
     return number
 
@@ -291,13 +302,33 @@ async def _unmerge_persons(change: Change, found: Doc, reason: str) -> str:
             continue
         back = await _back(change, person, was, [r.id for r in still])
         rest = [change.records[i] for i in sorted(stay)]
+        mine = {i for r in still for i in _with_tail(change, r)}
+        others = set(change.everyone(was)) - mine
+        change.links.loosen("inclusions", await change.links.between("inclusions", mine, others))
         await change.move(still, back)
+        await _linked_as_before(change, found, still, back)
         _apart(change, still, rest, reason, number)
         change.lock(was, back)
         parted = True
     if not parted:
         raise _changed("What it brought together is no longer one person.")
     return number
+
+
+async def _linked_as_before(
+    change: Change, found: Doc, records: Collection[Record], person: str
+) -> None:
+    """The links that the merge took the place of; what people decided later held them where they no
+    longer are. Who says something else by now may have been held by the merge alone, so it is looked at
+    whether they still hold together."""
+    said = found["evidence"]
+    before = {link.record: link for link in map(Link.of, said.get("held", ()))}
+    for record in records:
+        if record.id in before:
+            change.match(replace(before[record.id], person=person))
+    digests = said.get("said", {})
+    if any(digests.get(r.id, _digest(r)) != _digest(r) for r in records):
+        await linking.part(change, person)
 
 
 async def _back(change: Change, person: str, was: str, records: Collection[str]) -> str:
@@ -392,6 +423,11 @@ async def _manual(change: Change, record: Record, person: str, reason: str, numb
             record.id, person, "MATCH", change.now, "manual", decision=number, by=by, reason=reason
         )
     )
+
+
+def _digest(record: Record) -> str:
+    """What a record says, to be told whether it says the same later."""
+    return sha256(record.own).hexdigest()
 
 
 def _edge(change: Change, one: str, other: str, reason: str, number: str) -> Edge:

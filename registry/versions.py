@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from urllib.parse import quote
 
 import orjson
 
@@ -29,6 +28,7 @@ from registry.neighbours import Asked, People
 from registry.read import Read
 from registry.shown import FIELD, Show
 from standards import dates, subset
+from standards.bundle import asking
 from standards.dates import Span
 from standards.index import reference
 from standards.mhd import DOCUMENT_PARAMETERS, LIST_PARAMETERS
@@ -112,8 +112,8 @@ class Versions:
         earlier = await self._earlier(call, ids)
         found = _ordered(wanted, _versions(now, earlier))
         call.account.data += sorted({f"{kind}/{v.of}" for v in found[: wanted.count]})
-        said = "&".join(f"{quote(k)}={quote(v)}" for k, v in pairs)
-        return await self._page(call, wanted, found, f"{call.base}/{kind}/_history?{said}", pairs)
+        link = asking(f"{call.base}/{kind}/_history", pairs)
+        return await self._page(call, wanted, found, link, pairs)
 
     async def _earlier(self, call: Call, ids: Sequence[str]) -> list[Doc]:
         """The earlier versions of these. They are not indexed, so that a scope with a query does not
@@ -181,9 +181,8 @@ class Versions:
                 tuple(p for p in pairs if p[0] != CURSOR), wanted.count, "", page[-1].place,
                 call.caller.owner, call.permit.version, call.now, call.now + LIFE,
             )  # fmt: skip
-            links.append(
-                ("next", f"{link.partition('?')[0]}?{CURSOR}={seal(key, _row(call), spot)}")
-            )
+            more = asking(link.partition("?")[0], [(CURSOR, seal(key, _row(call), spot))])
+            links.append(("next", more))
         bodies = await self._bodies(call.row.resource, page, await self.read.shown.to(call))
         base = f"{call.base}/{call.row.resource}"
         return Answer(200, _bundle(base, page, bodies, len(found), links))

@@ -1,4 +1,5 @@
-"""Searchset Bundles, joined from the canonical bytes of their resources without parsing them.
+"""Searchset Bundles, joined from the canonical bytes of their resources without parsing them, and the
+URLs of links.
 
 FHIR R4 bundle.html#searchset; MHD 2:3.66.4.2 and PDQm 2:3.78.4.1.3 make `total` and `fullUrl`
 mandatory.
@@ -7,8 +8,10 @@ mandatory.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
+from urllib.parse import quote
 
 Mode = Literal["match", "include", "outcome"]
 Link = tuple[str, str]
@@ -18,6 +21,24 @@ _TAILS: dict[Mode, bytes] = {
     "include": b',"search":{"mode":"include"}}',
     "outcome": b',"search":{"mode":"outcome"}}',
 }
+
+
+# What may stand in a name or value of a query as it is (RFC 3986 §3.4), without &, = and what some read
+# in another way (+ ; ' ( ) * ! @ ?). Tokens' | is not among it, and commas and colons stay readable.
+_SAFE = "/:,$-._~"
+_PLAIN = re.compile(r"[A-Za-z0-9/:,$\-._~]*").fullmatch
+
+
+def asking(url: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """The URL that asks this of `url`, as every link of an answer writes it: percent-encoded UTF-8
+    (RFC 3986 §2.1, FHIR R4 http.html#search), and `url` alone where nothing is asked."""
+    said = "&".join(f"{_quoted(name)}={_quoted(value)}" for name, value in pairs)
+    return f"{url}?{said}" if said else url
+
+
+def _quoted(text: str) -> str:
+    # Most of what is asked needs no escape, and finding that out is a tenth of escaping it.
+    return text if _PLAIN(text) else quote(text, safe=_SAFE)
 
 
 def entry(full_url: str, resource: bytes, mode: Mode = "match") -> bytes:

@@ -51,6 +51,9 @@ COMMON: tuple[SearchParameter, ...] = (_ID, _LAST_UPDATED)
 RESULT_PARAMETERS = (
     "_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude", CURSOR, "_format",
 )  # fmt: skip
+# FHIR R4 search.html#errors leaves it to servers, and to what clients prefer: a parameter that is passed
+# over finds more than was asked for, so here a client has to say that it wants that.
+_LEAVE_OUT = ' To have it left out, send the header "Prefer: handling=lenient".'
 _ONCE = frozenset(("_count", "_sort", "_total", "_summary", "_elements", CURSOR))
 _CONTACTS = frozenset(("telecom", "phone", "email"))
 
@@ -323,6 +326,8 @@ class _Reading:
         else:
             help_ = "It takes " + ", ".join(sorted(self.rows)) + "."
         words = f'There is no search parameter "{_shown(key)}" for {self.resource}. {help_}'
+        if self.strict:
+            words += _LEAVE_OUT
         self.skip(Issue(UNKNOWN_PARAMETER, words, _shown(key)))
 
     # -- values ---------------------------------------------------------------------------------

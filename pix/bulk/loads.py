@@ -172,6 +172,11 @@ class Loads:
         """How many records wait to be linked, or how many merges to be made."""
         return await self.people.loaded.count({"m": merges}, max_ms=600_000)
 
+    async def waits(self, load: Load) -> int:
+        """How many records of this load wait to be linked."""
+        of = {"n": {"$gte": load.number << _LINES, "$lt": load.number + 1 << _LINES}}
+        return await self.people.loaded.count(of, max_ms=600_000)
+
     async def all(self, *, merges: bool, size: int = 2000) -> AsyncIterator[list[Waiting]]:
         """Everything that waits, a batch at a time."""
         batch: list[Doc] = []

@@ -5,6 +5,9 @@ A mapping is a JSON file; without one, a file's headings are the names below.
     {"columns": {"Surname": "family", "First names": "given", "DoB": "born"},
      "dates": "%d/%m/%Y", "genders": {"M": "male", "F": "female"}}
 
+`dates` is how birth dates are written, in the letters of strptime: day, month and year. Without it they
+are FHIR's: 1980-02-28, and 1980-02 or 1980 where no more is known.
+
 `value` is the number by which the source knows the person, in the domain of the column `system` or of
 `--domain`. Columns that are mapped to "" are left out; every other must be mapped, so that nothing is
 lost by a misspelt heading.
@@ -14,15 +17,17 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 from affinity.pack import NHS_NUMBER
 from pix.bulk.files import FileFault
 from pix.claims import STATUSES, VERIFICATION
+from standards.dates import problem
 from standards.outcome import STRUCTURE, VALUE, Issue
 
 TARGETS: Mapping[str, str] = {
@@ -44,6 +49,9 @@ TARGETS: Mapping[str, str] = {
     "phone": "telephone",
     "email": "e-mail",
 }
+ISO = "%Y-%m-%d"
+_FHIR = re.compile(r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?", re.ASCII)
+_A_DAY = date(1980, 2, 28)
 _REPEATS = frozenset({"identifier", "line", "phone", "email"})
 _UPRN = "https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-AddressKey"
 _UPRN_TYPE = "https://fhir.hl7.org.uk/CodeSystem/UKCore-AddressKeyType"
@@ -56,7 +64,7 @@ class Columns:
 
     targets: tuple[str, ...]
     headings: tuple[str, ...]
-    dates: str = "%Y-%m-%d"
+    dates: str = ISO
     genders: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -93,14 +101,25 @@ def mapping(header: bytes, file: Path | None, domain: str) -> Columns:
         faults.append("no column says `value`, the number by which the source knows the person")
     if "system" not in targets and not domain:
         faults.append("no column says `system`; name the source's domain with --domain")
+    dates = said.get("dates", ISO)
+    if not _says_a_day(dates):
+        faults.append(
+            f"`dates` is {dates!r}, which does not say day, month and year; write it like %d/%m/%Y"
+        )
     if faults:
         known = ", ".join(TARGETS)
         raise FileFault(
             "The columns cannot be read:\n- " + "\n- ".join(faults) + f"\nColumns say: {known}."
         )
-    return Columns(
-        tuple(targets), tuple(headings), said.get("dates", "%Y-%m-%d"), said.get("genders") or {}
-    )
+    return Columns(tuple(targets), tuple(headings), dates, said.get("genders") or {})
+
+
+def _says_a_day(form: str) -> bool:
+    """Whether dates that are written so can be read again."""
+    try:
+        return datetime.strptime(_A_DAY.strftime(form), form).date() == _A_DAY  # noqa: DTZ007
+    except ValueError:
+        return False
 
 
 def _said(file: Path | None) -> Mapping[str, Any]:
@@ -163,14 +182,26 @@ def _one(said: Mapping[str, Sequence[str]], target: str) -> str:
 
 def _born(said: Mapping[str, Sequence[str]], columns: Columns, faults: list[Issue]) -> str:
     born = _one(said, "born")
-    if not born or columns.dates == "%Y-%m-%d":
-        return born
-    try:
-        return datetime.strptime(born, columns.dates).date().isoformat()  # noqa: DTZ007
-    except ValueError:
-        words = f"The birth date is not written {columns.dates}, as the mapping says."
-        faults.append(Issue(VALUE, words, "Patient.birthDate"))
+    if not born:
         return ""
+    if columns.dates == ISO:
+        if _FHIR.fullmatch(born) and problem(born) is None:
+            return born
+        words = (
+            "Birth dates are read as 1980-02-28 (1980-02 or 1980 where no more is known), and this is no"
+            " such date. If the file writes them in another way, name it as `dates` in the --mapping:"
+            ' "dates": "%d/%m/%Y" reads 28/02/1980.'
+        )
+    else:
+        try:
+            return datetime.strptime(born, columns.dates).date().isoformat()  # noqa: DTZ007
+        except ValueError:
+            words = (
+                f"Birth dates are read as {_A_DAY:{columns.dates}} ({columns.dates}, the `dates` of the"
+                " --mapping), and this is no such date."
+            )
+    faults.append(Issue(VALUE, words, "Patient.birthDate"))
+    return ""
 
 
 def _gender(said: Mapping[str, Sequence[str]], columns: Columns, faults: list[Issue]) -> str:

@@ -405,6 +405,7 @@ async def test_the_self_link_is_the_search_that_was_done(things: Table) -> None:
     url = link(await ask(things, *pairs), "self")
     assert url is not None
     assert pairs_of(url) == pairs
+    assert "|" not in url
 
 
 async def test_what_was_ignored_is_told_and_not_in_the_self_link(things: Table) -> None:

@@ -80,9 +80,20 @@ async def test_a_file_becomes_persons_and_persons_become_a_file(
     assert loaded.returncode == 0, loaded.stderr
     assert "wait to be linked" in loaded.stderr
     assert "people.rejects.ndjson" in loaded.stderr
+    again = await run("load", str(file), "--processes", "1")
+    assert again.returncode == 0, again.stderr
+    assert "wait to be linked" in again.stderr
+    assert "Now run `throughline people link`" in again.stderr
     linked = await run("link")
     assert linked.returncode == 0, linked.stderr
     assert "records entered" in linked.stderr
+    # what is linked is not said to wait, nor asked to be linked
+    finished = await run("load", str(file), "--processes", "1")
+    assert finished.returncode == 0, finished.stderr
+    assert "wait to be linked" not in finished.stderr
+    assert "people link" not in finished.stderr
+    assert "is linked: nothing waits" in finished.stderr
+    assert "people.rejects.ndjson" in finished.stderr
     out = tmp_path / "out.ndjson"
     exported = await run("export", str(out))
     assert exported.returncode == 0, exported.stderr

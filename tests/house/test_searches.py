@@ -14,6 +14,7 @@ from pix.frequencies import COUNTING
 from standards.rows import SearchParameter, Transaction
 from tests.makers_mhd import a_bundle, a_document, a_patient, publish
 from tests.running import Exchange
+from tests.standards.test_bundle import QUERY as legal
 
 SEARCHES = [r for r in ROWS if r.search]
 NHS = "https://fhir.nhs.uk/Id/nhs-number"
@@ -103,6 +104,8 @@ async def test_a_parameter_is_served_by_get_and_post_and_by_an_index(
         assert got.json()["total"] == sent.json()["total"]
         self_link = next(x["url"] for x in got.json()["link"] if x["relation"] == "self")
         assert f"{parameter.name}=" in self_link
+        for link in (*got.json()["link"], *sent.json()["link"]):
+            assert legal(link["url"].partition("?")[2]), link
     _, scanned = await unindexed(exchange, before)
     assert not scanned
 

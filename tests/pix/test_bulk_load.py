@@ -218,6 +218,42 @@ async def test_csv_is_read_by_its_headings_or_by_a_mapping(people: People, tmp_p
     assert "2 columns and the heading 7" in second["issues"][0]["why"]
 
 
+async def test_a_date_in_another_form_is_told_which_forms_are_read(
+    people: People, tmp_path: Path
+) -> None:
+    file, mapping = tmp_path / "p.csv", tmp_path / "mapping.json"
+    born = ("28/02/1980", "1980-02-31", "1980-2-3", "19800228", "1980-02-28T10:00:00Z")
+    lines = [f"{9_165_000 + n},Smith,{b}\n" for n, b in enumerate((*born, "1980-02", "1980", ""))]
+    file.write_text("value,family,born\n" + "".join(lines))
+    made = await loaded(people, file, domain=COUNCIL)
+    assert (made.counts["staged"], made.counts["refused"]) == (3, 5)
+    for line in told(tmp_path / "p.rejects.ndjson"):
+        (issue,) = line["issues"]
+        assert issue["where"] == "Patient.birthDate"
+        for words in ("1980-02-28", "1980-02 or 1980", "`dates`", "--mapping", "%d/%m/%Y"):
+            assert words in issue["why"]
+    file.write_text("value,family,born\n9165101,Smith,1980-02-28\n")  # as FHIR writes it
+    mapping.write_text('{"dates": "%d/%m/%Y"}')
+    made = await loaded(people, file, domain=COUNCIL, mapping=mapping)
+    (line,) = told(tmp_path / "p.rejects.ndjson")
+    (issue,) = line["issues"]
+    for words in ("28/02/1980", "%d/%m/%Y", "`dates`"):
+        assert words in issue["why"]
+
+
+@pytest.mark.parametrize("form", ["dd/mm/yyyy", "%d/%m", "%Y", "%d/%m/%Q", "%"])
+async def test_a_form_of_dates_that_says_no_day_is_refused_at_once(
+    people: People, tmp_path: Path, form: str
+) -> None:
+    file, mapping = tmp_path / "p.csv", tmp_path / "mapping.json"
+    file.write_text("value,family,born\n9166001,Smith,28/02/1980\n")
+    mapping.write_text(json.dumps({"dates": form}))
+    with pytest.raises(FileFault) as fault:
+        await loaded(people, file, domain=COUNCIL, mapping=mapping)
+    assert "day, month and year" in str(fault.value)
+    assert await people.loads.count({}) == 0
+
+
 async def test_columns_that_cannot_be_read_are_all_named(people: People, tmp_path: Path) -> None:
     file = tmp_path / "p.csv"
     file.write_text("number,family,famly,born,born\n1,a,b,c,d\n")

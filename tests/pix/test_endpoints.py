@@ -72,8 +72,19 @@ def test_everything_else_is_not(url: str) -> None:
     assert LISTED.fault(url)
 
 
+def test_a_refusal_names_the_setting_and_nothing_that_it_lists() -> None:
+    fault = LISTED.fault("https://elsewhere.example:8443/fhir/$process-message?secret=1")
+    assert "put https://elsewhere.example:8443 into --notify-allow" in fault
+    assert "secret" not in fault
+    for listed in ("a.example", "b.example", "nhs.example", "127.0.0.1"):
+        assert listed not in fault
+    # what is put there is taken
+    assert allowed("https://elsewhere.example:8443").fault("https://elsewhere.example:8443/x") == ""
+
+
 def test_nothing_is_allowed_unless_something_is_listed() -> None:
     assert "no endpoint" in Allowed().fault("https://a.example")
+    assert "--notify-allow" in Allowed().fault("https://a.example")
     assert allowed("") == Allowed()
 
 

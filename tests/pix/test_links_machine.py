@@ -1,7 +1,7 @@
 """Whatever sources and stewards do, in any order: links stay true, decisions hold, merges undo.
 
 Invariants, after every step: an active record has exactly one MATCH, to the person it is in, and a
-merged one none; records that people parted are never one person and records that they tied always
+merged one none; a MATCH says that people made it exactly when a decision of theirs did; records that people parted are never one person and records that they tied always
 are; ITI-83 tells exactly the records of one person, so nothing that is only possible; `who` and ITI-83
 agree. At the end of every run a rebuild finds nothing to change.
 """
@@ -192,6 +192,26 @@ class Links(RuleBasedStateMachine):
         active = {r["_id"]: r["person"] for r in rows if r["state"] == "active"}
         assert sorted(link["record"] for link in links) == sorted(active)
         assert {link["record"]: link["person"] for link in links} == active
+
+    @invariant()
+    def a_match_says_whether_people_made_it(self) -> None:
+        people, ids = self.pix.near.people, list(self.ids.values())
+        where = {"record": {"$in": ids}, "state": "MATCH"}
+        links = {link["record"]: link for link in self.wait(people.links.many(where))}
+        named = {"_id": {"$in": [link["decision"] for link in links.values()]}}
+        kinds = {d["_id"]: d["type"] for d in self.wait(people.decisions.many(named))}
+        for link in links.values():
+            by_people = kinds.get(link["decision"], "") in ("link", "unlink", "merge-persons")
+            assert (link["source"] == "manual") is by_people, link
+        # whom a steward's merge moved is tied by people for as long as it stands
+        for edge in self.wait(people.inclusions.many({"a": {"$in": ids}, "b": {"$in": ids}})):
+            said = self.wait(people.decisions.one({"_id": edge["decision"]}))
+            assert said is not None
+            if said["type"] != "merge-persons":
+                continue
+            moved = {r for rs in said["evidence"]["moved"].values() for r in rs}
+            for record in {edge["a"], edge["b"]} & moved & links.keys():
+                assert links[record]["source"] == "manual", (edge, links[record])
 
     @invariant()
     def decisions_of_people_hold(self) -> None:

@@ -156,6 +156,64 @@ async def test_merged_persons_are_one_and_unmerged_are_as_before(pix: Pix) -> No
         await decided(pix, lambda c: stewarding.unmerge(c, done, "again"))
 
 
+async def test_the_records_that_a_steward_moved_are_linked_by_people_and_stay(pix: Pix) -> None:
+    a = [await fed(pix, COUNCIL, "9000101", "gustav"), await fed(pix, TRUST, "H9101", "gustav")]
+    kept = await fed(pix, SALFORD, "9000102", "helga")
+    source, target = await person(pix, a[0]), await person(pix, kept)
+    assert await person(pix, a[1]) == source
+    done = await decided(pix, lambda c: stewarding.merge_persons(c, source, target, "one"))
+    links = await pix.near.people.links.many({"record": {"$in": a}, "state": "MATCH"})
+    assert len(links) == 2
+    for link in links:
+        assert (link["source"], link["person"], link["decision"], link["by"], link["reason"]) == (
+            "manual", target, done, "steward 7", "one",
+        )  # fmt: skip
+        assert link["weight"] is None
+    (untouched,) = await pix.near.people.links.many({"record": kept, "state": "MATCH"})
+    assert untouched["source"] == "automatic"
+    # whatever any of them says from now on
+    for system, value, record in ((COUNCIL, "9000101", a[0]), (TRUST, "H9101", a[1])):
+        await fed(pix, system, value, f"somebody else {value}", born="1931-05-06")
+        assert await person(pix, record) == target
+
+
+async def test_a_merge_is_undone_though_its_person_was_merged_on_since(pix: Pix) -> None:
+    a = [await fed(pix, COUNCIL, "9000111", "ines"), await fed(pix, TRUST, "H9111", "ines")]
+    kept = await fed(pix, SALFORD, "9000112", "jorge")
+    source, target = await person(pix, a[0]), await person(pix, kept)
+    links = {"record": {"$in": a}, "state": "MATCH"}
+    before = await pix.near.people.links.many(links, {"person": 0}, sort=[("_id", 1)])
+    done = await decided(pix, lambda c: stewarding.merge_persons(c, source, target, "one"))
+    last = await fed(pix, HOSPITAL, "R9113", "katya")
+    third = await person(pix, last)
+    await decided(pix, lambda c: stewarding.merge_persons(c, target, third, "one too"))
+    await decided(pix, lambda c: stewarding.unmerge(c, done, "not one"))
+    now = {await person(pix, record) for record in a}
+    assert len(now) == 1
+    assert third not in now
+    assert await person(pix, kept) == third
+    after = await pix.near.people.links.many(links, {"person": 0}, sort=[("_id", 1)])
+    assert after == before
+    # the later merge no longer ties whom it moved with the others
+    edges = await pix.near.people.inclusions.many({"a": {"$in": a}})
+    edges += await pix.near.people.inclusions.many({"b": {"$in": a}})
+    assert edges == []
+
+
+async def test_an_undone_merge_does_not_hold_together_what_has_parted_since(pix: Pix) -> None:
+    a = [await fed(pix, COUNCIL, "9000121", "lidia"), await fed(pix, TRUST, "H9121", "lidia")]
+    kept = await fed(pix, SALFORD, "9000122", "marek")
+    source, target = await person(pix, a[0]), await person(pix, kept)
+    done = await decided(pix, lambda c: stewarding.merge_persons(c, source, target, "one"))
+    await fed(pix, TRUST, "H9121", "nobody of these", born="1931-05-06")
+    assert await person(pix, a[1]) == target
+    await decided(pix, lambda c: stewarding.unmerge(c, done, "not one"))
+    persons = [await person(pix, record) for record in (*a, kept)]
+    assert len(set(persons)) == 3
+    assert source in persons
+    assert persons[2] == target
+
+
 async def test_a_sources_merge_is_undone_exactly_and_not_made_again(pix: Pix) -> None:
     friend = await fed(pix, TRUST, "H9041", "selim")
     gone = await fed(pix, COUNCIL, "9000041", "selim", nhs=nhs_number(9041))

@@ -109,6 +109,7 @@ async def test_an_exchange_that_lists_no_endpoint_takes_no_subscription(
     answer = await ask(mongo_apart)
     assert answer.status_code == 422
     assert "allowed no endpoint" in diagnostics(answer)[0]
+    assert "--notify-allow" in diagnostics(answer)[0]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -124,6 +124,10 @@ async def test_a_history_is_of_all_records_of_a_person_and_of_no_other(
     number = (await source.get(person)).json()["identifier"][0]
     asked = f"{number['system']}|{number['value']}"
     assert await stood(source, **{"patient.identifier": asked}) == [f"{mine} 1"]
+    whole = await source.get(HISTORY, params={"patient.identifier": asked})
+    (link,) = whole.json()["link"]
+    assert link["url"].endswith("%7C" + number["value"])
+    assert (await source.get(link["url"])).json()["total"] == 1
     assert await stood(source, patient=person.split("/")[1]) == [f"{mine} 1"]
     assert await stood(source, patient="Patient/nobody") == []
 

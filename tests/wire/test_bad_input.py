@@ -280,6 +280,31 @@ async def test_lenient_handling_ignores_an_unknown_parameter_and_says_so(
     assert "family" in own
 
 
+# fhirpy's `.count()` sends a parameter of another server beside what FHIR has for it
+COUNTING = "_count=0&_totalMethod=count"
+
+
+async def test_a_parameter_of_another_server_is_refused_with_the_way_to_send_it(
+    client: httpx.AsyncClient,
+) -> None:
+    for kind in ("Patient?family=nobodyhere", "DocumentReference?patient=Patient/x&status=current"):
+        answer = await client.get(f"{kind}&{COUNTING}")
+        assert answer.status_code == 400
+        (issue,) = answer.json()["issue"]
+        for words in ('"_totalMethod"', 'Did you mean "_total"?', "Prefer: handling=lenient"):
+            assert words in issue["diagnostics"]
+        lenient = await client.get(f"{kind}&{COUNTING}", headers={"Prefer": "handling=lenient"})
+        assert lenient.status_code == 200
+        assert lenient.json()["total"] == 0
+        (told_,) = lenient.json()["entry"]
+        assert "_totalMethod" in told_["resource"]["issue"][0]["diagnostics"]
+        assert "Prefer" not in told_["resource"]["issue"][0]["diagnostics"]
+        for total in ("accurate", "estimate", "none"):  # FHIR's own, and always exact
+            counted = await client.get(f"{kind}&_count=0&_total={total}")
+            assert counted.status_code == 200
+            assert counted.json()["total"] == 0
+
+
 async def test_an_answer_nobody_can_make_is_406(client: httpx.AsyncClient) -> None:
     told(await client.get("Patient?family=x", headers={"Accept": "image/png"}), 406)
     told(await client.get("Patient?family=x&_format=turtle"), 406)
