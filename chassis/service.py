@@ -264,6 +264,8 @@ class Endpoint:
         if row.body == "json":
             call.resource = bodies.parse_json(await read_plain(receive, limit))
             return
+        if row.body == "parameters" and row.parameters and await _bodiless(call, receive):
+            return
         kind = body_format(call.headers.get("content-type", ""))
         encoding = call.headers.get("content-encoding", "identity").lower()
         attachments: tuple[Attachment, ...] = ()
@@ -461,6 +463,16 @@ def _pairs(raw: bytes) -> list[tuple[str, str]]:
     if any("\x00" in k or "\x00" in v for k, v in pairs):
         raise Refused(Issue(STRUCTURE, "The query holds a NUL character."))
     return pairs
+
+
+async def _bodiless(call: Call, receive: Receive) -> bool:
+    """Whether there is no body to read. A POSTed operation may say all it has to say in the URL."""
+    if call.headers.get("content-length") == "0":
+        return True
+    if call.headers.get("content-type"):
+        return False
+    # Whoever sends something without saying what it is, is told so; no body needs no type.
+    return not await read_plain(receive, call.row.max_body)
 
 
 def _partly(call: Call) -> None:

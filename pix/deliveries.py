@@ -80,10 +80,12 @@ class Pace:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What an answer means: `words` is "" when the message was taken; `whole` is False when its
-    content was refused, so that fewer Patients may do better."""
+    content was refused, so that fewer Patients may do better; `final` that the same message will not be
+    taken later either."""
 
     words: str = ""
     whole: bool = True
+    final: bool = False
 
 
 def verdict(received: Received, message_id: str, *, test: bool = False) -> Verdict:
@@ -103,9 +105,10 @@ def verdict(received: Received, message_id: str, *, test: bool = False) -> Verdi
     if 200 <= received.status < 300:
         return Verdict()
     if 300 <= received.status < 400:
-        return Verdict("The endpoint redirects elsewhere, which is not followed.")
+        return Verdict("The endpoint redirects elsewhere, which is not followed.", final=True)
     words = f"The endpoint answered {received.status}."
-    return Verdict(words, received.status in (401, 403, 404, 408, 429) or received.status >= 500)
+    later = received.status in (408, 425, 429) or received.status >= 500
+    return Verdict(words, later or received.status in (401, 403, 404), final=not later)
 
 
 def _parsed(received: Received) -> Mapping[str, Any]:
@@ -338,6 +341,11 @@ class Deliveries:
         id_ = str(uuid.uuid4())
         verdict_, asked = await self._sent(sub, [], id_, test=True)
         event = self._event(sub, id_, [], verdict_.words)
+        if verdict_.final:  # who refuses a message without content refuses what comes after it
+            telemetry.log(telemetry.GIVEN_UP, subscription=sub["_id"], failures=sub["failures"] + 1)
+            words = f"{verdict_.words} It refused the test message; send status “requested” to try again."
+            await self._settled(sub, "error", {"waiting": False}, error=words, event=event)
+            return
         if verdict_.words:
             await self._failed(sub, verdict_, asked, event)
             return

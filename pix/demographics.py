@@ -24,7 +24,7 @@ from standards.index import token
 from standards.outcome import GONE, INVALID, NOT_FOUND, NOT_SUPPORTED, TOO_COSTLY, Issue, Refused
 from standards.search import Clause, Search, Token, Value
 
-_READ = {"v": 1, "at": 1, "b": 1, "state": 1, "system": 1}
+_READ = {"v": 1, "at": 1, "b": 1, "state": 1, "system": 1, "secret": 1}
 BROAD = (
     10_000  # more hits than this are nobody's answer, and counting them costs every other caller
 )
@@ -61,8 +61,9 @@ class Demographics:
 
         def show(row: Doc) -> bytes:
             return showing.stripped(
-                bytes(row["b"]), call.base, sight, systems or None, fed=row["system"]
-            )
+                bytes(row["b"]), call.base, sight, systems or None,
+                fed=row["system"], secret=bool(row.get("secret")),
+            )  # fmt: skip
 
         async def beside(rows: Sequence[Doc]) -> list[bytes]:
             call.account.patients += [f"Patient/{row['_id']}" for row in rows]
@@ -75,7 +76,7 @@ class Demographics:
             include=beside,
             show=show,
             default_sort="_id",
-            fields=("b", "state", "root", "system"),
+            fields=("b", "state", "root", "system", "secret"),
         )
         answer.body = await self.sights.cleared(answer.body, sight)
         return answer
@@ -192,7 +193,8 @@ class Demographics:
         where: Filter = {"_id": {"$in": sorted(roots)}, "state": "active", **_existing(sight)}
         if call.permit.narrow:
             where = {"$and": [where, search.narrow(call.permit, pdqm.PARAMETERS)]}
-        return await self.people.records.many(where, {"b": 1, "system": 1}, sort=[("_id", 1)])
+        fields = {"b": 1, "system": 1, "secret": 1}
+        return await self.people.records.many(where, fields, sort=[("_id", 1)])
 
     # -- read -----------------------------------------------------------------------------------
 
@@ -218,7 +220,8 @@ class Demographics:
             )
             if earlier is None:
                 raise Refused(Issue(NOT_FOUND, "This Patient has no such version."))
-            found = (await self._unsealed(found, [earlier]))[0]
+            secret = found.get("secret")
+            found = {**(await self._unsealed(found, [earlier]))[0], "secret": secret}
         elif found["state"] == "removed":
             raise Refused(Issue(GONE, "This version is the removal of the Patient."))
         return await self._answer(call, found)
@@ -234,19 +237,23 @@ class Demographics:
             )
             versions += await self._unsealed(found, earlier)
         sight = await self.sights.of(call.caller)
-        versions = [  # new dicts: what was read may be shared with other requests
-            {
-                **v,
-                "b": v["b"] and showing.stripped(bytes(v["b"]), call.base, sight, fed=v["system"]),
-            }
-            for v in versions
-        ]
+        secret = bool(found.get("secret"))  # now: what is withheld is so in what was shown before
+
+        def show(v: Doc) -> bytes:
+            b = bytes(v["b"])
+            return b and showing.stripped(b, call.base, sight, fed=v["system"], secret=secret)
+
+        # new dicts: what was read may be shared with other requests
+        versions = [{**v, "b": show(v)} for v in versions]
         body = _history(call, versions, int(found["v"]))
         return Answer(200, await self.sights.cleared(body, sight))
 
     async def _answer(self, call: Call, found: Doc) -> Answer:
         sight = await self.sights.of(call.caller)
-        body = showing.stripped(bytes(found["b"]), call.base, sight, fed=found["system"])
+        body = showing.stripped(
+            bytes(found["b"]), call.base, sight,
+            fed=found["system"], secret=bool(found.get("secret")),
+        )  # fmt: skip
         body = await self.sights.cleared(body, sight)
         tag, at = f'W/"{found["v"]}"', showing.http_date(found["at"])
         return Answer(200, body, {"ETag": tag, "Last-Modified": at})

@@ -171,7 +171,7 @@ class Explain:
         patients = [showing.opened(r.own) for r in sides if r.own]
         systems = {domains.system(parts(i)[0]) for p in patients for i in p.get("identifier") or ()}
         others = {s for s in systems if (d := domains.of(s)) is None or d.id not in _NUMBERS}
-        secret = any(map(places.secret, patients))
+        secret = any(r.secret for r in sides) or any(map(places.secret, patients))
 
         def show(aspect: str) -> Showing:
             if aspect in _NUMBERS:

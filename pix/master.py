@@ -48,13 +48,15 @@ _BROADCAST = ("yes", "same issuer only")  # domain digest §1.1, match_use
 @dataclass(frozen=True, slots=True)
 class Word:
     """What one active record says: its Patient as its source made it, when that was said, whether its
-    NHS number is verified, and the organisation that fed it."""
+    NHS number is verified, the organisation that fed it, and whether any record of the person, also one
+    that may not contribute, says that where they live is not to be told."""
 
     record: str
     patient: Mapping[str, Any]
     said: datetime
     verified: bool
     organisation: str = ""
+    secret: bool = False
 
 
 class Number(NamedTuple):
@@ -181,7 +183,7 @@ def _own_number(person: str, domains: Domains) -> list[dict[str, str]]:
 
 
 def _surviving(ranked: Sequence[Word]) -> dict[str, Any]:
-    confidential = any(places.secret(w.patient) for w in ranked)
+    confidential = any(w.secret or places.secret(w.patient) for w in ranked)
     made: dict[str, Any] = {}
     for group in ELEMENTS:
         if confidential and group[0] in ("address", "telecom"):

@@ -28,6 +28,7 @@ from standards.outcome import GONE, NOT_FOUND, Issue, Refused
 PREFIX = "TL-"
 _FIELDS = {
     "person": 1, "own": 1, "said": 1, "at": 1, "anchor": 1, "organisation": 1, "absorbed": 1,
+    "secret": 1,
 }  # fmt: skip
 
 
@@ -101,7 +102,7 @@ class Masters:
         if found.master is None or (found.state == "merged" and within):
             raise Refused(Issue(NOT_FOUND, "No Patient has this id."))
         made = found.master
-        body = showing.stripped(dumps(made.patient), call.base, sight, fed="")
+        body = showing.stripped(dumps(made.patient), call.base, sight, fed="", secret=False)
         body = await self.sights.cleared(body, sight)
         return Answer(200, body, {"ETag": f'W/"{made.digest[:16]}"'})
 
@@ -114,6 +115,7 @@ def _word(row: Mapping[str, object]) -> Word:
         said=document.get("said") or document["at"],
         verified=bool(document["anchor"]),
         organisation=document["organisation"],
+        secret=bool(document.get("secret")),
     )
 
 

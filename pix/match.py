@@ -106,8 +106,9 @@ class Match:
         if call.permit.narrow:
             where.append(search.narrow(call.permit, pdqm.PARAMETERS))
         rows = await self.people.records.many(
-            {"$and": where}, {"b": 1, "system": 1}, limit=len(ids), hint=[("_id", 1)]
-        )
+            {"$and": where}, {"b": 1, "system": 1, "secret": 1},
+            limit=len(ids), hint=[("_id", 1)],
+        )  # fmt: skip
         return {row["_id"]: row for row in rows}
 
     def _hits(
@@ -143,7 +144,11 @@ class Match:
             pdqm_match.entry(
                 f"{call.base}/Patient/{h.record}",
                 showing.stripped(
-                    bytes(records[h.record]["b"]), call.base, sight, fed=records[h.record]["system"]
+                    bytes(records[h.record]["b"]),
+                    call.base,
+                    sight,
+                    fed=records[h.record]["system"],
+                    secret=bool(records[h.record].get("secret")),
                 ),
                 h.grade,
                 h.score,
@@ -265,18 +270,19 @@ def _within(profile: Profile, records: Collection[str]) -> Profile | None:
 
 def _placeless(near: Sequence[Profile], records: Mapping[str, Doc], sight: Sight) -> list[Profile]:
     """The persons without where they live, where one of their records says that it is not to be told: a
-    score that rose with the right postcode would tell it."""
+    score that rose with the right postcode would tell it. What the caller's own records say, it knows."""
     if sight.everything:
         return list(near)
-    secret = {
-        id_ for id_, row in records.items()
-        if places.secret(showing.opened(bytes(row["b"]))) and not sight.owns(row["system"])
-    }  # fmt: skip
+    secret = {id_ for id_, row in records.items() if row.get("secret")}
+    owned = {id_ for id_, row in records.items() if sight.owns(row["system"])}
+
+    def seen(member: Member) -> Member:
+        if not owned.isdisjoint(member.records):
+            return member
+        return Member(member.records, places.placeless(member.traits), member.firm)
+
     return [
-        Profile(
-            p.person,
-            tuple(Member(m.records, places.placeless(m.traits), m.firm) for m in p.members),
-        )
+        Profile(p.person, tuple(map(seen, p.members)))
         if any(not secret.isdisjoint(m.records) for m in p.members)
         else p
         for p in near

@@ -87,10 +87,15 @@ class Neighbour:
         parts = [where, {"system": {"$nin": sorted(sight.closed)}} if sight.closed else {}]
         parts.append(search.narrow(permit, pdqm.PARAMETERS))
         rows = await self.people.records.many(
-            search.all_of(parts), {"b": 1, "system": 1}, sort=[("_id", 1)]
+            search.all_of(parts), {"b": 1, "system": 1, "secret": 1}, sort=[("_id", 1)]
         )
         base = self.domains.base
-        shown = [showing.stripped(bytes(row["b"]), base, sight, fed=row["system"]) for row in rows]
+        shown = [
+            showing.stripped(
+                bytes(row["b"]), base, sight, fed=row["system"], secret=bool(row.get("secret"))
+            )
+            for row in rows
+        ]
         return [await self.crossing.sights.cleared(body, sight) for body in shown]
 
     async def feeds(self, client: str) -> frozenset[str]:

@@ -4,6 +4,10 @@ A record that its source labels as restricted (`v3-Confidentiality` R, V) or its
 (ADDRCONF) says who somebody is and not where: no address, telecom, contact, general practitioner or
 place of birth, no property number, and nobody is found by these (domain digest §1.6 P4; PDS does the
 same, PIX digest §8.4). Its own source, which said it, and the exchange's own jobs read it whole.
+
+It holds for every record of the person, whoever fed it: another agency's word tells the same place, and
+the most restricted label counts (§1.6 P11). `secret` of a stored record says so, so that no reader has
+to look at the others; every change keeps it up (`writing.py`), a rebuild makes it anew.
 """
 
 from __future__ import annotations
@@ -12,8 +16,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import orjson
 
 from affinity.domains import Register
+from governance.identifiers import Sight
 from pix.traits import Traits
 from standards.lens import at
 
@@ -32,6 +38,19 @@ def secret(patient: Mapping[str, Any]) -> bool:
         or (label.get("system") == CONFIDENTIALITY and label.get("code") in RESTRICTED)
         for label in at(patient, "meta.security")
     )
+
+
+def labelled(own: bytes) -> bool:
+    """The same of a canonical Patient; most say nothing of security, and are not parsed."""
+    return b'"security"' in own and secret(orjson.loads(own))
+
+
+def told(patient: dict[str, Any], sight: Sight, *, fed: str, guarded: bool) -> dict[str, Any]:
+    """A Patient as far as this viewer may know where they live: whole to the source of the domain that
+    the record is `fed` under. `guarded` is whether any record of the person asks for it."""
+    if (guarded or secret(patient)) and not sight.owns(fed):
+        return without(patient, sight.register)
+    return patient
 
 
 def without(patient: Mapping[str, Any], register: Register) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Everything derived, made anew from what was said and decided: `throughline people rebuild`.
 
     records, links ─► one person at a time ─► profiles, members, holdings, keys   (rebuilt_*)
+                     one person at a time ─► what its records are found by
     holdings by identifier ─► identifiers, and what each person's card tells
     members and tellings by person ─► persons
     keys ─► postings; full ones hand over to their finer ones
@@ -26,7 +27,7 @@ from typing import Any
 from pymongo import InsertOne, UpdateOne
 
 from chassis.mongo import Doc, Table
-from pix import claims, joining, showing
+from pix import claims, joining, places, showing
 from pix.blocking import FULL, QUARANTINE
 from pix.cards import Card, Member, Told
 from pix.joining import Holder, Known
@@ -187,7 +188,7 @@ async def _linked(people: People, now: datetime, progress: Progress) -> int:
 
 async def _persons(people: People, scratch: _Scratch, progress: Progress) -> int:
     """Portraits and keys of every person; who is a member and who holds what, for the next steps.
-    The number of records that did not know their person."""
+    The number of records that did not know their person, or by what they are found."""
     total, done, wrong = await people.links.count({"state": "MATCH"}), 0, 0
     rows = _all(people.links, {"state": "MATCH"}, by=("person", "state"))
     carried: list[Doc] = []  # the last person of a batch may go on in the next
@@ -210,6 +211,7 @@ async def _some(people: People, scratch: _Scratch, links: list[Doc]) -> int:
         person[record.id] = person[record.root]
     wrong = [r for r in (*found, *tails) if r.person != person[r.id]]
     await _corrected(people, wrong, person)
+    found_by: list[UpdateOne] = []
     profiles: list[Doc] = []
     keys: list[Doc] = []
     cards: list[Doc] = []
@@ -217,6 +219,7 @@ async def _some(people: People, scratch: _Scratch, links: list[Doc]) -> int:
     by_person = sorted((*found, *tails), key=lambda r: (person[r.id], r.id))
     for number, group in groupby(by_person, key=lambda r: person[r.id]):
         records = list(group)
+        found_by += _found_by(records)
         active = [r for r in records if r.state == "active"]
         said = [Said(r.id, people.says(r.own), edges[r.id]) for r in active]
         portrait = drawn(number, said)
@@ -226,11 +229,26 @@ async def _some(people: People, scratch: _Scratch, links: list[Doc]) -> int:
         members = [Member(r.id, r.primary.key, _state(r), r.root) for r in records]
         cards.append({"_id": number, "members": [list(m) for m in sorted(members)]})
         holdings += [row for r in records for row in _holdings(people, r, number)]
+    if found_by:
+        async with people.mongo.gate:
+            await people.records.raw.bulk_write(found_by, ordered=False)
     await scratch.put("profiles", profiles)
     await scratch.put("keys", keys)
     await scratch.put("persons", cards)
     await scratch.put("holdings", holdings)
-    return len(wrong)
+    return len(wrong) + len(found_by)
+
+
+def _found_by(records: list[Record]) -> Iterator[UpdateOne]:
+    """What the records of one person are found by, and whether it is told where they live, where that
+    is another than is stored. One that was fed meanwhile knows better."""
+    secret = any(places.labelled(r.own) for r in records)
+    for r in records:
+        ix = showing.indexed(showing.opened(r.b), secret=secret)
+        if (r.secret, r.ix) != (secret, ix):
+            where = {"_id": r.id, "v": r.v, "secret": r.secret or None}
+            told: Doc = {"$set": {"secret": True}} if secret else {"$unset": {"secret": ""}}
+            yield UpdateOne(where, {**told, "$set": {**told.get("$set", {}), "ix": ix}})
 
 
 def _state(record: Record) -> Any:

@@ -34,6 +34,7 @@ class Record:
     anchor: str = ""
     b: bytes = b""
     ix: Doc = field(default_factory=dict)
+    secret: bool = False  # a record of the person says that where they live is not told (places.py)
 
     @property
     def primary(self) -> Identifier:
@@ -63,6 +64,7 @@ class Record:
             anchor=document["anchor"],
             b=bytes(document["b"]),
             ix=document["ix"],
+            secret=bool(document.get("secret")),
         )
 
     def document(self) -> Doc:
@@ -89,5 +91,7 @@ class Record:
             "client": self.client,
             "organisation": self.organisation,
         }
+        if self.secret:
+            made["secret"] = True
         made["was" if self.state == "removed" else "claim"] = self.primary.key
         return made

@@ -139,16 +139,15 @@ def stripped(
     systems: frozenset[str] | None = None,
     *,
     fed: str,
+    secret: bool,
 ) -> bytes:
     """A shown Patient with the identifiers that the caller may see and, when `systems` is given, of
     these domains only (PDQm 2:3.78.4.1.2.4); without where they live when that is not to be told to
-    others than the source of the domain that the record is `fed` under. Bytes that need no change are
-    given back as they are."""
+    others than the source of the domain that the record is `fed` under: it says so itself, or another
+    record of the person does (`secret`). Bytes that need no change are given back as they are."""
     if sight.everything and systems is None:
         return resource
-    patient = opened(resource)
-    if places.secret(patient) and not sight.owns(fed):
-        patient = places.without(patient, sight.register)
+    patient = places.told(opened(resource), sight, fed=fed, guarded=secret)
     kept = [
         i for i in patient.get("identifier") or ()
         if sight.sees(str(i.get("system"))) and (systems is None or i.get("system") in systems)
@@ -186,8 +185,9 @@ def unlink(patient: dict[str, Any], hidden: frozenset[str]) -> None:
         del patient["link"]
 
 
-def indexed(patient: Mapping[str, Any]) -> dict[str, Any]:
-    """The index values of a shown Patient, one per row of `standards.pdqm.PARAMETERS`."""
+def indexed(patient: Mapping[str, Any], *, secret: bool) -> dict[str, Any]:
+    """The index values of a shown Patient, one per row of `standards.pdqm.PARAMETERS`. By a place that
+    is not to be told (`secret`: another record of the person says so) nobody is found."""
     names = patient.get("name") or ()
 
     def of_names(part: str) -> list[str]:
@@ -196,7 +196,7 @@ def indexed(patient: Mapping[str, Any]) -> dict[str, Any]:
     def of_addresses(part: str) -> list[str]:
         return [t for a in addresses for t in _texts(a.get(part))]
 
-    told = {} if places.secret(patient) else patient
+    told = {} if secret or places.secret(patient) else patient
     addresses = told.get("address") or ()
     parts_ = ("text", "line", "city", "district", "state", "postalCode", "country")
     made: dict[str, Any] = {

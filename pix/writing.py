@@ -18,7 +18,7 @@ from pymongo import DeleteOne, InsertOne, ReplaceOne
 
 from chassis.call import dumps
 from chassis.mongo import Doc
-from pix import claims, joining, showing
+from pix import claims, joining, places, showing
 from pix.cards import Card, Member, Told, dealt
 from pix.identifiers import parts
 from pix.links import Review
@@ -33,8 +33,13 @@ async def write(change: Change) -> None:
     people, session = change.people, change.session
     for person, to in sorted(change.redirects.items()):
         await change.links.redirected(person, to)
-    for id_ in change.touched | _relinked(change):
-        _show(change, change.records[id_], only_links=id_ not in change.touched)
+    await change.read_persons(_persons(change))
+    guarded, shown = _guarded(change), change.touched | _relinked(change)
+    for id_ in shown:
+        _show(change, change.records[id_], only_links=id_ not in change.touched | guarded)
+    for id_ in guarded - shown:  # no other version: only to whom it is told is another
+        record = change.records[id_]
+        record.ix = showing.indexed(showing.opened(record.b), secret=record.secret)
     cards = await _cards(change)
     await change.redraw()
     change.done()
@@ -57,16 +62,41 @@ async def write(change: Change) -> None:
 # -- records --------------------------------------------------------------------------------------
 
 
+def _persons(change: Change) -> set[str]:
+    """Everyone whose records these are or were."""
+    now = {r.person for r in change.records.values()}
+    return (now | {stored["person"] for stored in change.before.values()}) - {""}
+
+
+def _guarded(change: Change) -> set[str]:
+    """The records of which it is told otherwise than before where somebody lives: one label among the
+    records of a person, with those merged into them, holds for all (places.py). What was removed stays as
+    it was. Of two that take the last labels away at the same moment, one runs again."""
+    made: set[str] = set()
+    groups: dict[str, list[Record]] = {}
+    for record in change.records.values():
+        if record.state != "removed":
+            groups.setdefault(record.person, []).append(record)
+            stored = change.before.get(record.id)
+            if stored and _relabelled(bytes(stored["own"]), record.own):
+                change.lock(record.person)
+    for records in groups.values():
+        secret = any(places.labelled(r.own) for r in records)
+        for record in records:
+            if record.secret != secret:
+                record.secret = secret
+                made.add(record.id)
+    return made
+
+
+def _relabelled(was: bytes, now: bytes) -> bool:
+    return was != now and places.labelled(was) != places.labelled(now)
+
+
 def _relinked(change: Change) -> set[str]:
     """The records whose links to the others of their person are others than before."""
     relinked: set[str] = set()
-    persons = {
-        p
-        for r in change.records.values()
-        for p in (r.person, change.before.get(r.id, {}).get("person"))
-        if p
-    }
-    for person in persons:
+    for person in _persons(change):
         for id_, others in joining.links([r.id for r in change.members(person)]).items():
             record = change.records[id_]
             if record.links != list(others):
@@ -96,7 +126,7 @@ def _show(change: Change, record: Record, *, only_links: bool) -> None:
     )
     record.b = dumps(patient)
     if not (only_links and stored and bool(stored["links"]) == bool(record.links)):
-        record.ix = showing.indexed(patient)
+        record.ix = showing.indexed(patient, secret=record.secret)
 
 
 def _followed(change: Change, record: Record) -> str:

@@ -151,8 +151,9 @@ class Message:
     """One message that the door takes.
 
     `structures` are the values of MSH-9.3 that are accepted (it may be left out in 2.3.1), `segments`
-    what it must hold, in this order, `reply` MSH-9 of the answer. `action` is what a feed is audited as
-    when it is refused: a success is audited as what it did.
+    what it must hold, in this order, `fields` those that may not be empty beside what its story reads,
+    `reply` MSH-9 of the answer. `action` is what a feed is audited as when it is refused: a success is
+    audited as what it did.
     """
 
     type: str
@@ -166,6 +167,7 @@ class Message:
     words: str
     see: str
     action: Literal["C", "U", "D", "E"] = "U"
+    fields: tuple[tuple[str, int], ...] = ()
 
     @property
     def audit(self) -> AuditPattern:
@@ -186,7 +188,7 @@ def _adt(
     segments = _PERSON if act == "feed" else _PAIR
     return Message(
         "ADT", trigger, transaction, act, structures, segments, versions, ("ACK", trigger, "ACK"), words,
-        see, action,
+        see, action, (("EVN", 2),) if transaction == "ITI-30" else (),  # when it was recorded (PAM)
     )  # fmt: skip
 
 

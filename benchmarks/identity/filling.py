@@ -37,7 +37,7 @@ from benchmarks.identity.recording import Record as Fed
 from chassis.call import dumps
 from chassis.mongo import Doc, Mongo
 from chassis.settings import Settings
-from pix import claims, joining, showing
+from pix import claims, joining, places, showing
 from pix.app import prepared
 from pix.blocking import FULL, QUARANTINE
 from pix.cards import Card, Member, Told
@@ -211,6 +211,7 @@ def _persons(chunk: Sequence[Held]) -> int:
         number = person_number()
         mine = [_record(desk, fed, number, now) for fed in held]
         linked = joining.links([r.id for r in mine])
+        secret = any(places.labelled(r.own) for r in mine)
         said = []
         for place, record in enumerate(mine):
             record.links = list(linked[record.id])
@@ -218,7 +219,8 @@ def _persons(chunk: Sequence[Held]) -> int:
                 record.own, id_=record.id, version=1, at=now, domains=desk.domains,
                 links=record.links,
             )  # fmt: skip
-            record.b, record.ix = dumps(patient), showing.indexed(patient)
+            record.secret = secret
+            record.b, record.ix = dumps(patient), showing.indexed(patient, secret=secret)
             edge = _EDGE if place else None
             own = showing.opened(record.own)
             said.append(Said(record.id, kept(traits(own, desk.domains)), edge))

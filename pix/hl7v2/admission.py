@@ -123,6 +123,9 @@ def _structure(message: Message, row: hl7v2.Message) -> Iterator[Fault]:
     for name in absent:
         words = f"A message of this event holds {' '.join(row.segments)}; {name} is missing."
         yield Fault(SEQUENCE, words, Location(name, 1))
+    for name, field in row.fields:
+        if name in names:
+            yield from missing(message.first(name), 1, field)
     places = [names.index(name) for name in row.segments if name in names]
     if places != sorted(places):
         words = f"The segments of this event come in the order {' '.join(row.segments)}."

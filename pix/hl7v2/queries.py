@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from chassis.call import Account
 from chassis.mongo import Doc, Filter
 from governance.identifiers import Sight
+from pix import places
 from pix.crossreference import CrossReference
 from pix.hl7v2 import asking
 from pix.hl7v2.acknowledge import Standing, acknowledgement, response
@@ -164,14 +165,18 @@ class Queries:
         if after:
             where.append({"_id": {"$gt": after}})
         return await self.people.records.many(
-            {"$and": where}, {"b": 1}, sort=[("_id", 1)], limit=size + 1
+            {"$and": where}, {"b": 1, "system": 1, "secret": 1}, sort=[("_id", 1)], limit=size + 1
         )
 
     def _people(self, rows: Sequence[Doc], wanted: Sequence[str], sight: Sight) -> list[str]:
         def shown(system: str) -> bool:
             return (not wanted or system in wanted) and sight.sees(system)
 
-        made = [pid(opened(bytes(row["b"])), self.domains, shown) for row in rows]
+        def seen(row: Doc) -> dict[str, object]:
+            guarded = bool(row.get("secret"))
+            return places.told(opened(bytes(row["b"])), sight, fed=row["system"], guarded=guarded)
+
+        made = [pid(seen(row), self.domains, shown) for row in rows]
         return [segment for segment in made if segment]
 
     def _size(self, visit: Visit) -> tuple[int, list[Fault]]:

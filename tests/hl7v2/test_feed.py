@@ -392,6 +392,20 @@ async def test_missing_and_misplaced_segments_are_named(hl7: Hl7) -> None:
     assert twice.errors == [("PID^2", "100")]
 
 
+@pytest.mark.parametrize("event", ["A28", "A31", "A40", "A47"])
+@pytest.mark.parametrize("said", ["EVN|", "EVN||", 'EVN||""'])
+async def test_pam_wants_to_know_when_an_event_was_recorded(
+    hl7: Hl7, event: str, said: str
+) -> None:
+    number = unique("E")
+    more = [f"MRG|{unique('E')}^^^{MFT}"] if event in ("A40", "A47") else []
+    message = adt(event, pid(f"{number}^^^{MFT}"), *more).replace("EVN||20261125120000", said)
+    answer = await hl7.say(message)
+    assert (answer.ack, answer.errors) == ("AE", [("EVN^1^2", "101")])
+    asked = {"identifier": f"{SYSTEM}|{number}"}
+    assert (await hl7.http.get("/Patient", params=asked)).json()["total"] == 0
+
+
 async def test_a_message_without_control_id_is_refused(hl7: Hl7) -> None:
     message = adt("A01", pid(f"{unique()}^^^{MFT}"), id_="GONE").replace("|GONE|", "||")
     answer = await hl7.say(message)

@@ -17,7 +17,7 @@ from tests.hl7v2.makers import (
     q23,
     unique,
 )
-from tests.pix.makers import nhs_number
+from tests.pix.makers import TRUST, nhs_number, patient
 
 
 def alone(key: str, **more: str) -> dict[str, str]:
@@ -348,3 +348,28 @@ async def test_the_names_of_an_answer_keep_their_letters_and_delimiters(hl7: Hl7
     assert (answer.message.first("PID").value(5), answer.message.first("PID").value(5, component=2)) == (
         "Żółć & Söhne", "Ann^e",
     )  # fmt: skip
+
+
+async def test_a_query_does_not_tell_where_a_protected_person_lives(hl7: Hl7) -> None:
+    nhs, mine, other = nhs_number(81900), unique("Q"), unique("Q")
+    body = patient(TRUST, other, nhs=nhs, meta={"security": [
+        {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"},
+    ]}, name=[{"family": "Wetherby", "given": ["Odile"]}])  # fmt: skip
+    fed = await hl7.http.put(
+        "/Patient", params={"identifier": f"{TRUST}|{other}"}, json=body
+    )  # one trust protects her, the other says where she lives
+    assert fed.status_code == 201, fed.text
+    await hl7.fed(
+        a_person(
+            f"{mine}^^^{MFT}~{nhs}^^^{NHS}^NH", name="Wetherby^Odile", born="19800203", flags="NSTS01",
+            address="1 Refuge Lane^^Manchester^^M9 8QQ^GBR^H", phone="0161 496 0777^PRN^PH",
+        )
+    )  # fmt: skip
+    told = ("Refuge", "M9 8QQ", "0777")
+    for sender, tells in (("PORTAL|GMICB", False), ("PAS|R0A", True), ("ENGINE|GMICB", True)):
+        answer = await hl7.say(q22(["@PID.5.1^Wetherby"], sender=sender))
+        assert len(list(answer.message.all("PID"))) >= 1, answer.raw
+        for word in told:
+            assert (word in answer.raw.decode()) is tells, (sender, word)
+        none = await hl7.say(q22(["@PID.11.5^M9 8QQ"], sender=sender))
+        assert none.standing == "NF"

@@ -197,6 +197,26 @@ async def test_a_posted_question_gets_the_same_answer(pix: Pix) -> None:
     assert (await pix.http.post("/Patient/$ihe-pix", json=body)).status_code == 400
 
 
+@pytest.mark.parametrize("media", [None, "application/fhir+json"])
+async def test_a_posted_question_may_stand_in_the_url_alone(pix: Pix, media: str | None) -> None:
+    number = nhs_number(7511)
+    await pix.feed(patient(COUNCIL, "7500011", nhs=number))
+    asked = {"sourceIdentifier": f"{COUNCIL}|7500011", "targetSystem": NHS}
+    headers = {"Content-Type": media} if media else {}
+    answer = await pix.http.post("/Patient/$ihe-pix", params=asked, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert identifiers(answer.json()) == [(NHS, number)]
+    nothing = await pix.http.post("/Patient/$ihe-pix", headers=headers)
+    assert nothing.status_code == 400
+    assert "sourceIdentifier=system|value" in diagnostics(nothing)[0]
+
+
+async def test_a_posted_body_of_no_kind_is_still_refused(pix: Pix) -> None:
+    asked = {"sourceIdentifier": f"{COUNCIL}|7500011"}
+    answer = await pix.http.post("/Patient/$ihe-pix", params=asked, content=b"hello")
+    assert answer.status_code == 415
+
+
 async def test_xml_by_format_and_by_accept(pix: Pix) -> None:
     await pix.feed(patient(COUNCIL, "7600001"))
     asked = {"sourceIdentifier": f"{COUNCIL}|7600001"}

@@ -223,7 +223,36 @@ async def test_a_redirect_passes_no_test(feed: Feed) -> None:
     feed.there.behave = lambda _: (302, "Location: http://127.0.0.1:1/\r\n")
     id_ = await feed.asked()
     await feed.turn()
+    assert (await feed.read(id_))["status"] == "error"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 422])
+async def test_a_refused_test_message_is_an_error_at_once(feed: Feed, status: int) -> None:
+    feed.there.behave = lambda _: status
+    id_ = await feed.asked()
+    await feed.turn()
+    shown = await feed.read(id_)
+    assert (shown["status"], str(status) in shown["error"]) == ("error", True)
+    assert check_structure(shown) == ()
+    assert len(feed.there.got) == 1
+    assert [e["outcome"] for e in feed.audited] == ["8"]
+    feed.there.behave = lambda _: 200
+    await feed.switch(id_, "requested")
+    await feed.turn()
+    shown = await feed.read(id_)
+    assert (shown["status"], shown.get("error")) == ("active", None)
+
+
+@pytest.mark.parametrize("fault", [500, 503, 408, 429, "reply:transient-error", "slow"])
+async def test_a_test_message_that_may_be_taken_later_is_sent_again(feed: Feed, fault: Any) -> None:
+    feed.worker = worker(feed.mongo, feed, feed.there.origin, deadline=0.3)
+    failing = iter([fault])
+    feed.there.behave = lambda _: next(failing, 200)
+    id_ = await feed.asked()
+    await feed.worker.deliver()
     assert (await feed.read(id_))["status"] == "requested"
+    await feed.until(lambda: feed.is_now(id_, "active"))
+    assert len(feed.there.got) == 2
 
 
 # -- what is told -------------------------------------------------------------------------------------
