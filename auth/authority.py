@@ -18,9 +18,10 @@ from auth.authorize.grants import Grants
 from auth.authorize.launches import Launches
 from auth.authorize.refresh import RefreshTokens
 from auth.authorize.waiting import Requests
-from auth.clients import Client, Clients, Kind, same_secret
+from auth.clients import Client, Clients, same_secret
 from auth.jwks import ClientKeys
 from auth.keys import Keys
+from auth.kinds import Kind
 from auth.neighbours import Audit, Patients
 from auth.opaque_tokens import OpaqueTokens
 from auth.people.reception import Reception

@@ -13,18 +13,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any
 
 from pymongo import IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
+from auth.kinds import Kind
 from auth.registration import rules
 from auth.registration.rules import Fault
 from auth.revocations import Revocations
 from chassis.mongo import Doc, Mongo
 
-Kind = Literal["public", "symmetric", "asymmetric"]
 _NO_SECRET = bytes(32)
 # What a token was issued under: a change of one of these ends the tokens from before it.
 _UNDER = (

@@ -24,7 +24,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from affinity.pack import PackError, load
-from auth.clients import Client, ClientInvalid, ClientMoved, Clients, Kind, Seal, new_secret
+from auth.clients import Client, ClientInvalid, ClientMoved, Clients, Seal, new_secret
+from auth.kinds import Kind
 from auth.registration import invitations, metadata, telling
 from auth.registration.agreed import Agreed
 from auth.registration.invitations import Invitations

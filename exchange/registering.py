@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from auth.clients import Kind
+from auth.kinds import Kind
 from chassis.settings import Settings
 from exchange.exits import EXITS
 from exchange.options import with_settings

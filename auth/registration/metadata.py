@@ -14,7 +14,8 @@ from typing import Any, cast
 
 import orjson
 
-from auth.clients import Client, Kind
+from auth.clients import Client
+from auth.kinds import Kind
 from auth.registration.rules import CODE, Fault
 
 # How a client proves itself is one word in RFC 7591 and one in SMART.

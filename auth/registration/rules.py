@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 from urllib.parse import parse_qsl, urlsplit
 
+from auth.kinds import Kind
 from auth.public_keys import LOOPBACK, check_jwks, fetchable
 from governance import scopes
 from standards import iua, registration
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 CODE, REFRESH, CREDENTIALS = "authorization_code", "refresh_token", "client_credentials"
 GRANTS = (CODE, REFRESH, CREDENTIALS)
-KINDS = ("public", "symmetric", "asymmetric")
+KINDS: tuple[str, ...] = get_args(Kind)
 # What a person at the browser makes possible; a client without one can do nothing with them.
 LAUNCHES = frozenset({"launch", "launch/patient", "launch/encounter"})
 LASTING = frozenset({"offline_access", "online_access"})
