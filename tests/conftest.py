@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -22,6 +23,11 @@ from tests.running import Exchange, running
 # Thousands of tests are made and none goes away while they are collected; afterwards they are no garbage
 # that every look for some has to walk through, as in a server process (chassis/garbage.py).
 gc.disable()
+
+# Where Python is told to keep no bytecode (containers often do), every worker and each of some forty
+# processes would compile the same modules again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_collection_finish() -> None:
