@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
+# Containers often ask Python to keep no bytecode; then every process here would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo serve test test-faults test-browser soak check fix bench bench-identity docs lock clean
 

@@ -102,8 +102,7 @@ class Events:
     @asynccontextmanager
     async def open(self, *, anchor_every: float = 60.0) -> AsyncIterator[Events]:
         """Make collections and indexes, begin a chain, anchor it from time to time, close it."""
-        for name in ("events", "chains", "anchors"):
-            await self._mongo.create("audit", name)
+        await self._mongo.create_all("audit", ("events", "chains", "anchors"))
         await self.table.ensure(*INDEXES)
         async with self._one:
             self._chain = await self._begin()

@@ -12,6 +12,7 @@ GET  /auth/revocations   (internal door)   discovery documents     discovery.py
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -125,10 +126,7 @@ async def open_service(
             pack=pack,
             reception=desk,
         )
-        await keys.prepare()
-        await authority.clients.prepare()
         invitations = Invitations(mongo)
-        await invitations.prepare()
         known = tuple(rows)
         agreed = Agreed.of(
             pack, (*iua.TRANSACTIONS, *smart.TRANSACTIONS, *registration.TRANSACTIONS, *known)
@@ -137,17 +135,13 @@ async def open_service(
             Admin(authority, invitations, agreed, places),
             Dynamic(authority, invitations, agreed, places),
         )
-        await replays.prepare()
-        await revocations.prepare()
-        await sessions.prepare()
-        await tokens.prepare()
         directory = Directory(mongo, pack, words, settings.fhir_base)
-        await directory.prepare()
-        for store in (
+        stores = (
+            keys, authority.clients, invitations, replays, revocations, sessions, tokens, directory,
             authority.requests, authority.launches, authority.codes, authority.grants,
             authority.refresh_tokens, authority.proofs,
-        ):  # fmt: skip
-            await store.prepare()
+        )  # fmt: skip
+        await asyncio.gather(*(store.prepare() for store in stores))
         await stack.enter_async_context(Forwarder(mongo, "auth", audit, grace=1.0))
         await stack.enter_async_context(revocations.here.followed())
         yield Service(

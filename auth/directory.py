@@ -10,6 +10,7 @@ process. Nothing of how a person signs in is read here, so that nothing of it ca
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from hashlib import sha256
 from typing import Any
 
 from pymongo import IndexModel
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from affinity.pack import Organisation, Pack
 from chassis.call import dumps, instant
@@ -52,17 +53,26 @@ class Directory:
 
     async def prepare(self) -> None:
         """Indexes, and the organisations of the pack."""
-        await self._people.ensure(IndexModel([("changed", 1)], name="changed"))
-        for kind, table in self._tables.items():
-            await table.ensure(*indexes(PARAMETERS[kind]))
-        made = [organization(o, self.words) for o in self.pack.organisations.values()]
+        await asyncio.gather(
+            self._people.ensure(IndexModel([("changed", 1)], name="changed")),
+            *(t.ensure(*indexes(PARAMETERS[kind])) for kind, t in self._tables.items()),
+        )
+        made = [
+            self._row(organization(o, self.words), _PACK_TIME, 0)
+            for o in self.pack.organisations.values()
+        ]
         table = self._tables["Organization"]
         held = {row["_id"]: bytes(row["b"]) for row in await table.many({}, {"b": 1})}
-        for resource in made:
-            row = self._row(resource, _PACK_TIME, 0)
+        if not held:
+            with suppress(
+                BulkWriteError
+            ):  # another process makes them as well; what is missing follows
+                await table.insert_many(made, ordered=False)
+                held = {row["_id"]: row["b"] for row in made}
+        for row in made:
             if held.get(row["_id"]) != row["b"]:
                 await self._keep(table, row)
-        await table.delete({"_id": {"$nin": [o["id"] for o in made]}}, many=True)
+        await table.delete({"_id": {"$nin": [row["_id"] for row in made]}}, many=True)
 
     async def table(self, kind: str) -> Table:
         """The resources of one type, as they are now."""

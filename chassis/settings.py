@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -230,6 +231,7 @@ class Setting:
     secret: bool
 
 
+@cache
 def rows() -> tuple[Setting, ...]:
     """Every setting as a row, in the order of `Settings`."""
     made = []

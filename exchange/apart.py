@@ -15,11 +15,6 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp
 
-import audit.app
-import auth.app
-import pix.app
-import registry.app
-import repository.app
 from affinity.pack import load
 from auth.neighbours import FarPatients
 from chassis import garbage, onion, telemetry
@@ -35,7 +30,7 @@ from chassis.settings import Settings
 from chassis.trust import FarAuth
 from exchange.compartments import Compartments
 from exchange.rows import ROWS
-from exchange.together import vocabulary
+from exchange.vocabulary import vocabulary
 from registry.neighbours import FarPeople, FarVault, People
 from repository.neighbours import FarRegistry
 
@@ -62,7 +57,7 @@ def application(
 async def opened(
     settings: Settings, service: str, transport: httpx.AsyncBaseTransport | None
 ) -> AsyncIterator[tuple[Sequence[Service], Rider]]:
-    """Open one service with far neighbours."""
+    """Open one service with far neighbours. Only that one is imported: of the others nothing is needed."""
     pack = load(settings.affinity)
     async with AsyncExitStack() as stack:
         mongo = Mongo(
@@ -81,6 +76,8 @@ async def opened(
         origins: Origins | None = None
         people: People = FarPeople(far.at(settings.pix_url))
         if service == "audit":
+            import audit.app
+
             opened_service = await stack.enter_async_context(
                 audit.app.open_service(settings, mongo, people=people)
             )
@@ -88,6 +85,8 @@ async def opened(
         writer = AuditWriter(sink)
         stack.push_async_callback(writer.close)
         if service == "auth":
+            import auth.app
+
             opened_service = await stack.enter_async_context(
                 auth.app.open_service(
                     settings,
@@ -101,11 +100,15 @@ async def opened(
             identify = opened_service.near.verifier
             origins = Remembered(opened_service.near.clients)
         elif service == "pix":
+            import pix.app
+
             opened_service = await stack.enter_async_context(
                 pix.app.open_service(settings, mongo, pack, audit=writer, words=words)
             )
             people = opened_service.near
         elif service == "registry":
+            import registry.app
+
             opened_service = await stack.enter_async_context(
                 registry.app.open_service(
                     settings,
@@ -117,6 +120,8 @@ async def opened(
                 )
             )
         elif service == "repository":
+            import repository.app
+
             opened_service = await stack.enter_async_context(
                 repository.app.open_service(
                     settings,

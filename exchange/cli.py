@@ -7,7 +7,9 @@ Exit codes: exchange/exits.py. Answers go to standard output, everything else to
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -61,7 +63,7 @@ STORE = (*NEAR, "affinity", "public_url", "matching_model")
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     try:
-        app(args=arguments, prog_name="throughline")
+        _built()(args=arguments, prog_name="throughline")
     except Trouble as fault:
         Console(stderr=True, highlight=False, soft_wrap=True).print(str(fault), markup=False)
         sys.exit(fault.code)
@@ -72,6 +74,12 @@ def main(arguments: list[str] | None = None) -> None:
             markup=False,
         )
         sys.exit(Exit.NO_DATABASE)
+
+
+@cache
+def _built() -> Callable[..., object]:
+    """Every command with its flags, built once a process."""
+    return typer.main.get_command(app)
 
 
 @app.command(epilog=EXITS)

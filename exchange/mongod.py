@@ -5,7 +5,8 @@ exchange knows the difference. Under a data folder DIR lie `DIR/mongodb/` (its f
 `DIR/mongod.log`. The server dies with the process that started it, even when that is killed
 (exchange/guard.py).
 
-    with embedded(Path("data")) as uri:      # data None: a temporary folder, removed afterwards
+    with embedded(Path("data")) as uri:      # data None: a temporary folder, removed afterwards;
+                                             # in memory where there is plenty, unless TMPDIR names another
         ...
 """
 
@@ -34,6 +35,8 @@ __all__ = ["CannotStart", "EmbeddedMongod", "PortTaken", "embedded", "find_mongo
 NEEDED_SPACE = 500 * 1024 * 1024
 LOG_LIMIT = 64 * 1024 * 1024
 MIB = 1024 * 1024
+MEMORY = Path("/dev/shm")  # noqa: S108  mkdtemp makes a folder of its own in it
+PLENTY = 4 * 1024**3  # its journal and oplog alone take 0.4 GB, and tests start one a worker
 # What a killed client had in hand is free again after so long (MongoDB's own default is 60); no
 # transaction of ours takes a tenth of it.
 TRANSACTION_SECONDS = 20
@@ -83,7 +86,9 @@ class EmbeddedMongod:
         self._temporary = data is None
         self._asked_port = port
         self.data = (
-            Path(tempfile.mkdtemp(prefix="throughline-")) if data is None else data.absolute()
+            Path(tempfile.mkdtemp(prefix="throughline-", dir=_light()))
+            if data is None
+            else data.absolute()
         )
         self.files = self.data / "mongodb"
         self.log = self.data / "mongod.log"
@@ -223,7 +228,7 @@ class EmbeddedMongod:
             *("--bind_ip", "127.0.0.1", "--port", str(self.port), "--nounixsocket"),
             *("--replSet", replica_set.NAME),
             *("--oplogSize", "128" if self._temporary else "1024"),
-            *("--wiredTigerCacheSizeGB", f"{0.25 if self._temporary else cache_gigabytes():.2f}"),
+            *("--wiredTigerCacheSizeGB", f"{0.5 if self._temporary else cache_gigabytes():.2f}"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
             *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"),
             *("--setParameter", f"transactionLifetimeLimitSeconds={TRANSACTION_SECONDS}"),
@@ -301,6 +306,27 @@ def embedded(data: Path | None = None, port: int = 0) -> Iterator[str]:
     """Run an embedded mongod and give its URI; see `EmbeddedMongod`."""
     with EmbeddedMongod(data, port) as server:
         yield server.uri
+
+
+def _light() -> Path | None:
+    """Where nothing waits for a disk, for what is thrown away anyway; None for the usual place."""
+    if "TMPDIR" in os.environ:
+        return None
+    with contextlib.suppress(OSError):
+        room = min(shutil.disk_usage(MEMORY).free, _memory_left())
+        if room >= PLENTY and os.access(MEMORY, os.W_OK):
+            return MEMORY
+    return None
+
+
+def _memory_left() -> int:
+    """The bytes of memory that this process and its children may still take."""
+    left = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):
+        group = Path("/sys/fs/cgroup")
+        taken = int((group / "memory.current").read_text())
+        left = min(left, int((group / "memory.max").read_text()) - taken)
+    return left
 
 
 def lock_holder(files: Path) -> int | None:

@@ -17,11 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from chassis.address import networks
-from chassis.destinations import allowed
 from chassis.settings import Settings, rows
 from exchange.exits import Exit, Trouble
 
 EVERY = tuple(row.name for row in rows())
+_HINTS = get_type_hints(Settings)
 _AT_LEAST_ONE = (
     "workers", "pool", "max_body", "max_document", "token_seconds", "find_limit", "retrieval_wait",
     "session_idle_seconds", "session_seconds",
@@ -36,7 +36,6 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
     A flag wins over its THROUGHLINE_* variable, and that over the default.
     """
     chosen = [row for row in rows() if row.name in names]
-    hints = get_type_hints(Settings)
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
@@ -53,7 +52,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
             if p.name != "settings"
         ]
         for row in chosen:
-            kind = str if hints[row.name] is SecretStr else hints[row.name]
+            kind = str if _HINTS[row.name] is SecretStr else _HINTS[row.name]
             option = typer.Option(
                 None, row.flag, help=f"{row.help} [{row.variable}]", show_default=row.default or False,
                 rich_help_panel="Settings",
@@ -166,6 +165,10 @@ def _notify_faults(settings: Settings) -> list[tuple[str, str]]:
     if settings.notify_at_once < 0:
         found.append(("notify_at_once", f"cannot be negative (it is {settings.notify_at_once})."))
     for name in ("notify_allow", "keys_allow"):
+        if not getattr(settings, name):
+            continue
+        from chassis.destinations import allowed  # HTTP itself, that most commands do not need
+
         try:
             allowed(getattr(settings, name))
         except ValueError as fault:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from auth.people.person import Appointment, Person
-from auth.people.reception import today
 from chassis.settings import Settings
 from exchange.exits import EXITS
 from exchange.options import with_settings
+
+if TYPE_CHECKING:
+    from auth.people.person import Appointment
 
 NEAR = ("data", "mongodb", "database_prefix", "affinity", "public_url")
 HASHING = (*NEAR, "password_memory")
@@ -52,6 +53,7 @@ def add(
 
     They choose their own password then. Further roles: `throughline practitioners role`.
     """
+    from auth.people.person import Person
     from exchange import practitioners as stories
 
     appointment = _appointment(role, organisation, starts, ends)
@@ -134,6 +136,8 @@ def deactivate(settings: Settings, username: Username) -> None:
 
 
 def _appointment(role: str, organisation: str, starts: str, ends: str) -> Appointment:
+    from auth.people.person import Appointment
+    from auth.people.reception import today
     from exchange.practitioners import day
 
     first = day(starts, "--from", None) or today(time.time())

@@ -17,7 +17,7 @@ import auth.app
 import pix.app
 import registry.app
 import repository.app
-from affinity.pack import Pack, load
+from affinity.pack import load
 from chassis import garbage, onion, telemetry
 from chassis.audit import AuditWriter
 from chassis.call import Service
@@ -28,7 +28,7 @@ from chassis.service import Rider
 from chassis.settings import Settings
 from exchange.compartments import Compartments
 from exchange.rows import ROWS
-from standards.balp import Vocabulary
+from exchange.vocabulary import vocabulary
 
 
 def create_app() -> ASGIApp:
@@ -41,14 +41,6 @@ def application(settings: Settings) -> ASGIApp:
     """The whole exchange as one ASGI application; services open when its lifespan starts."""
     telemetry.configure(settings.log_level)
     return onion.create(lambda: opened(settings), ROWS)
-
-
-def vocabulary(pack: Pack) -> Vocabulary:
-    """The code systems that role and purpose codes of this community belong to."""
-    return Vocabulary(
-        roles=f"{pack.namespace}/CodeSystem/role",
-        purposes=f"{pack.namespace}/CodeSystem/purpose-of-use",
-    )
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ change.py.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -116,10 +117,9 @@ async def open_service(
     demographics = Demographics(people, domains, sights)
     match = Match(people, domains, sights)
     messages = Messages(people, sources, sights)
-    await messages.prepare()
     masters = Masters(people, sights)
     subscriptions = Subscriptions(mongo, domains, allowed(settings.notify_allow))
-    await subscriptions.prepare()
+    await asyncio.gather(messages.prepare(), subscriptions.prepare())
 
     async def read(call: Call) -> Answer:
         """ITI-78: a record, or the master of a person."""

@@ -153,8 +153,7 @@ class Deliveries:
 
     async def prepare(self) -> None:
         """Make the collections and their indexes; what exists is kept."""
-        for name in ("masters", "leases"):
-            await self.mongo.create(DATABASE, name)
+        await self.mongo.create_all(DATABASE, ("masters", "leases"))
         await self.events.ensure(IndexModel([("pmir", 1), ("at", 1), ("_id", 1)]))
 
     async def __aenter__(self) -> Self:

@@ -13,6 +13,7 @@ answer again. What the sender's ids mean here is worked out in addressing.py.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -80,10 +81,9 @@ class Messages:
 
     async def prepare(self) -> None:
         """Make the collections; what exists is kept."""
-        await self.people.mongo.create(DATABASE, "messages")
+        await asyncio.gather(self.people.mongo.create(DATABASE, "messages"), self.names.prepare())
         seconds = int(KEPT.total_seconds())
         await self.answered.ensure(IndexModel([("at", 1)], expireAfterSeconds=seconds))
-        await self.names.prepare()
 
     async def take(self, call: Call) -> Answer:
         """Do what the message says and answer it with a message.

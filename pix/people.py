@@ -22,6 +22,7 @@ anchor's in `identifiers`, a posting or a profile), so MongoDB makes one of them
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -81,49 +82,52 @@ class People:
 
     async def prepare(self, search_indexes: Sequence[IndexModel]) -> None:
         """Make the collections and their indexes; what exists is kept."""
-        for table in (
+        tables = (
             self.records, self.history, self.identifiers, self.persons, self.links,
             self.explanations, self.exclusions, self.inclusions, self.decisions, self.events,
             self.reviews, self.sources, self.profiles, self.postings, self.counted.table,
             self.loads, self.loaded,
-        ):  # fmt: skip
-            await self.mongo.create(DATABASE, table.name)
-        await outbox.prepare(self.mongo, DATABASE)
-        await self.records.ensure(
-            _unique("claim"), _some("was"), IndexModel([("person", 1), ("state", 1)]),
-            _some("root"), _some("into"), *search_indexes,
         )  # fmt: skip
-        await self.history.ensure(IndexModel([("of", 1), ("v", -1)]))
-        await self.loads.ensure(IndexModel([("number", 1)], unique=True))
-        await self.index(self.persons, "persons")
-        await self.links.ensure(
-            IndexModel(
-                [("record", 1)],
-                unique=True,
-                partialFilterExpression={"state": "MATCH"},
-                name="match",
-            ),
-            IndexModel([("person", 1), ("state", 1)]),
-            IndexModel([("record", 1), ("state", 1)]),
-        )
-        for edges in (self.exclusions, self.inclusions):
-            await edges.ensure(IndexModel([("a", 1)]), IndexModel([("b", 1)]))
-        await self.explanations.ensure(
-            IndexModel([("record", 1), ("at", -1)]), IndexModel([("person", 1), ("at", -1)])
-        )
-        await self.reviews.ensure(
-            IndexModel([("state", 1), ("priority", 1), ("at", 1)]),
-            IndexModel([("records", 1)]), IndexModel([("persons", 1)]),
-        )  # fmt: skip
+        await self.mongo.create_all(DATABASE, (*(t.name for t in tables), outbox.COLLECTION))
         # The registry asks for these every second, and most events are others (near.py).
         told = {"type": {"$in": list(MOVING)}}
-        await self.events.ensure(
-            IndexModel([("at", 1)], name="kept", expireAfterSeconds=_KEPT),
-            IndexModel([("type", 1), ("_id", 1)], name="moving", partialFilterExpression=told),
-        )
-        await self.decisions.ensure(
-            IndexModel([("records", 1), ("at", 1)]), IndexModel([("persons", 1), ("at", 1)])
-        )
+        await asyncio.gather(
+            self.records.ensure(
+                _unique("claim"), _some("was"), IndexModel([("person", 1), ("state", 1)]),
+                _some("root"), _some("into"), *search_indexes,
+            ),
+            self.history.ensure(IndexModel([("of", 1), ("v", -1)])),
+            self.loads.ensure(IndexModel([("number", 1)], unique=True)),
+            self.index(self.persons, "persons"),
+            self.links.ensure(
+                IndexModel(
+                    [("record", 1)],
+                    unique=True,
+                    partialFilterExpression={"state": "MATCH"},
+                    name="match",
+                ),
+                IndexModel([("person", 1), ("state", 1)]),
+                IndexModel([("record", 1), ("state", 1)]),
+            ),
+            *(
+                edges.ensure(IndexModel([("a", 1)]), IndexModel([("b", 1)]))
+                for edges in (self.exclusions, self.inclusions)
+            ),
+            self.explanations.ensure(
+                IndexModel([("record", 1), ("at", -1)]), IndexModel([("person", 1), ("at", -1)])
+            ),
+            self.reviews.ensure(
+                IndexModel([("state", 1), ("priority", 1), ("at", 1)]),
+                IndexModel([("records", 1)]), IndexModel([("persons", 1)]),
+            ),
+            self.events.ensure(
+                IndexModel([("at", 1)], name="kept", expireAfterSeconds=_KEPT),
+                IndexModel([("type", 1), ("_id", 1)], name="moving", partialFilterExpression=told),
+            ),
+            self.decisions.ensure(
+                IndexModel([("records", 1), ("at", 1)]), IndexModel([("persons", 1), ("at", 1)])
+            ),
+        )  # fmt: skip
 
     def says(self, own: bytes, patient: Mapping[str, Any] | None = None) -> bytes:
         """The traits of a canonical Patient as they are kept. A record that is being fed is asked for

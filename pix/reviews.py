@@ -95,12 +95,12 @@ class Reviews:
             IndexModel([("approvals.by", 1), ("type", 1)],
                        partialFilterExpression={"type": "unseal"}),
         )  # fmt: skip
-        for state in ("POSSIBLE", "NO_MATCH"):
-            await self.people.links.ensure(
-                IndexModel([("state", 1), ("_id", 1)], name=f"state_{state}",
-                           partialFilterExpression={"state": state}),
-            )  # fmt: skip
         await self.people.links.ensure(
+            *(
+                IndexModel([("state", 1), ("_id", 1)], name=f"state_{state}",
+                           partialFilterExpression={"state": state})
+                for state in ("POSSIBLE", "NO_MATCH")
+            ),
             IndexModel([("source", 1), ("_id", 1)], name="manual",
                        partialFilterExpression={"source": "manual"}),
         )  # fmt: skip

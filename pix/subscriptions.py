@@ -69,8 +69,7 @@ class Subscriptions:
 
     async def prepare(self) -> None:
         """Make the collections and their indexes; what exists is kept."""
-        for name in ("subscriptions", "notices"):
-            await self.mongo.create(DATABASE, name)
+        await self.mongo.create_all(DATABASE, ("subscriptions", "notices"))
         await self.table.ensure(
             *search.indexes(pmir.PARAMETERS),
             IndexModel([("client", 1), ("gone", 1)]),

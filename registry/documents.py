@@ -90,18 +90,20 @@ class Documents:
             "provenances",
             "tallies",
         )
-        made = cls(mongo, {n: await mongo.create(DATABASE, n) for n in names})
-        await outbox.prepare(mongo, DATABASE)
-        await made.documents.ensure(*_DOCUMENTS)
-        await made.lists.ensure(*_LISTS)
-        await made.provenances.ensure(IndexModel([("target", 1)], name="target"))
-        await made.tallies.table.ensure(
-            IndexModel([("of", 1), ("month", 1)], name="of"),
-            IndexModel([("slip", 1)], name="slips", sparse=True),
-            IndexModel([("ready", 1)], name="ready", sparse=True),
+        made = cls(mongo, await mongo.create_all(DATABASE, (*names, outbox.COLLECTION)))
+        versions = IndexModel([("of", 1), ("v", -1)], name="versions")
+        await asyncio.gather(
+            made.documents.ensure(*_DOCUMENTS),
+            made.lists.ensure(*_LISTS),
+            made.provenances.ensure(IndexModel([("target", 1)], name="target")),
+            made.tallies.table.ensure(
+                IndexModel([("of", 1), ("month", 1)], name="of"),
+                IndexModel([("slip", 1)], name="slips", sparse=True),
+                IndexModel([("ready", 1)], name="ready", sparse=True),
+            ),
+            made.documents_history.ensure(versions),
+            made.lists_history.ensure(versions),
         )
-        for history in (made.documents_history, made.lists_history):
-            await history.ensure(IndexModel([("of", 1), ("v", -1)], name="versions"))
         return made
 
     def current(self, resource: str) -> Table:

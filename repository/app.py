@@ -11,6 +11,7 @@ is over. This is its one door.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -50,8 +51,7 @@ async def open_service(
         master_keys(settings, mongo) as masters,
         Forwarder(mongo, DATABASE, audit),
     ):
-        vault = await Vault.opened(mongo, masters)
-        holds = await Holds.opened(mongo, pack)
+        vault, holds = await asyncio.gather(Vault.opened(mongo, masters), Holds.opened(mongo, pack))
         intake = Intake(vault, scanner(settings.scanner), settings.scanner_away, holds)
         disposals = await Disposals.opened(mongo, pack, vault, registry, holds)
         review = Review(vault, registry, holds, pack)

@@ -83,7 +83,7 @@ class Contents:
     @classmethod
     async def opened(cls, mongo: Mongo, masters: MasterKeys) -> Contents:
         """The contents over their collections, created on first use."""
-        tables = {n: await mongo.create("repository", n) for n in ("blobs", "chunks", "uploads")}
+        tables = await mongo.create_all("repository", ("blobs", "chunks", "uploads"))
         # What a rotation has still to do, and what was stored before encryption (no key: null).
         await tables["blobs"].ensure(IndexModel([("key.m", 1)], name="master"))
         return cls(mongo, masters, tables)

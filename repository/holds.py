@@ -42,7 +42,7 @@ class Holds:
     @classmethod
     async def opened(cls, mongo: Mongo, pack: Pack) -> Holds:
         """The holds over their collections, created on first use."""
-        holds, guards = [await mongo.create(DATABASE, name) for name in ("holds", "guards")]
+        holds, guards = (await mongo.create_all(DATABASE, ("holds", "guards"))).values()
         await guards.update({"_id": "holds"}, {"$inc": {"n": 1}}, upsert=True)
         return cls(mongo, pack, holds, guards)
 

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
+import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,12 +16,28 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from chassis import garbage
 from chassis.mongo import Mongo
 from tests.running import Exchange, running
 
+# Thousands of tests are made and none goes away while they are collected; afterwards they are no garbage
+# that every look for some has to walk through, as in a server process (chassis/garbage.py).
+gc.disable()
+
+# Where Python is told to keep no bytecode (containers often do), every worker and each of some forty
+# processes would compile the same modules again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage as a server process does."""
+    gc.enable()
+    garbage.seldom()
+
 
 @pytest.fixture(scope="session")
-def mongod_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def mongod_uri() -> Iterator[str]:
     """The URI of a real replica set, started once a session on a free port."""
     given = os.environ.get("THROUGHLINE_TEST_MONGODB")
     if given:
@@ -26,7 +45,7 @@ def mongod_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     from exchange.mongod import embedded
 
-    with embedded(tmp_path_factory.mktemp("mongod")) as uri:
+    with embedded() as uri:
         yield uri
 
 
@@ -41,9 +60,9 @@ async def mongo(mongod_uri: str, database_prefix: str) -> AsyncIterator[Mongo]:
     """A way to MongoDB with databases of this module only; they are dropped afterwards."""
     opened = Mongo(mongod_uri, prefix=database_prefix)
     yield opened
-    for name in await opened.client.list_database_names():
-        if name.startswith(database_prefix):
-            await opened.client.drop_database(name)
+    names = await opened.client.list_database_names()
+    ours = [name for name in names if name.startswith(database_prefix)]
+    await asyncio.gather(*(opened.client.drop_database(name) for name in ours))
     await opened.close()
 
 

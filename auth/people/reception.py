@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -104,9 +105,9 @@ async def opened(
                 code.strip() for code in settings.second_factor_roles.split(",") if code.strip()
             ),
         )
-        await made.people.prepare()
-        await made.throttle.prepare()
-        await made.attempts.prepare()
+        await asyncio.gather(
+            made.people.prepare(), made.throttle.prepare(), made.attempts.prepare()
+        )
         yield made
     finally:
         passwords.close()

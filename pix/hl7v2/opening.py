@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
@@ -77,8 +78,7 @@ async def opened(
             return
         taken, parked = Taken(people.mongo), Parked(people.mongo)
         pointers = Pointers(people.mongo)
-        for store in (taken, parked, pointers):
-            await store.prepare()
+        await asyncio.gather(*(store.prepare() for store in (taken, parked, pointers)))
         queries = Queries(people, people.domains, crossing, sights, pointers, settings.find_limit)
         feed = Feed(people, sources, people.domains, taken)
         door = Door(house, known, feed, queries, taken, parked, audit, settings.hl7v2_parallel)

@@ -48,8 +48,8 @@ class Queue:
 
     async def prepare(self) -> None:
         """Make the collections and their indexes; what exists is kept."""
-        for table in (self.notices, self.told, self.reader):
-            await self.mongo.create(DATABASE, table.name)
+        names = (table.name for table in (self.notices, self.told, self.reader))
+        await self.mongo.create_all(DATABASE, names)
         await self.notices.ensure(
             IndexModel([("consumer", 1), ("state", 1), ("due", 1)]), IndexModel([("state", 1)])
         )

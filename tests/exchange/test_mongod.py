@@ -8,6 +8,7 @@ import socket
 import socketserver
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -115,6 +116,24 @@ def test_a_temporary_folder_is_gone_afterwards() -> None:
         folder = server.data
         assert folder.is_dir()
     assert not folder.exists()
+
+
+def test_a_temporary_folder_is_in_memory_where_there_is_plenty_unless_tmpdir_says_where(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.setattr(mongod, "MEMORY", tmp_path)
+    monkeypatch.setattr(mongod, "PLENTY", 1)
+    assert EmbeddedMongod().data.parent == tmp_path
+    monkeypatch.setattr(mongod, "PLENTY", 2**62)
+    usual = EmbeddedMongod().data
+    assert usual.parent == Path(tempfile.gettempdir())
+    usual.rmdir()
+    monkeypatch.setattr(mongod, "PLENTY", 1)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "named"))
+    (tmp_path / "named").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert EmbeddedMongod().data.parent == tmp_path / "named"
 
 
 def test_what_was_acknowledged_survives_a_kill_and_a_restart_on_the_same_port(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -17,6 +20,7 @@ from affinity.pack import load as load_pack
 from benchmarks.identity.population import records
 from chassis.mongo import Mongo
 from chassis.settings import Settings
+from exchange.cli import main
 from pix.app import prepared
 from pix.people import People
 from tests.pix.makers import COUNCIL, TRUST, patient, pix_service
@@ -35,11 +39,19 @@ def run(mongod_uri: str, database_prefix: str) -> Any:
         "THROUGHLINE_PUBLIC_URL": ORIGIN,
     }
 
+    def said(words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+        """The command line in this process: what it prints and the code it ends with."""
+        out, errors = io.StringIO(), io.StringIO()
+        code: str | int | None = 0
+        with patch.dict(os.environ, environment), redirect_stdout(out), redirect_stderr(errors):
+            try:
+                main(["people", *words])
+            except SystemExit as ended:
+                code = ended.code
+        return subprocess.CompletedProcess(words, int(code or 0), out.getvalue(), errors.getvalue())
+
     async def people(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "exchange", "people", *words]
-        return await asyncio.to_thread(
-            subprocess.run, command, env=environment, capture_output=True, text=True, timeout=150
-        )
+        return await asyncio.to_thread(said, words)
 
     people.environment = environment  # type: ignore[attr-defined]
     return people

@@ -25,7 +25,7 @@ pytest.importorskip("splink")
 @pytest.fixture(scope="module")
 def known() -> tuple[list[bytes], list[str]]:
     domains = Domains(load_pack("greater_manchester"), BASE)
-    city = list(records(19, 1500))
+    city = list(records(19, 1000))
     return [kept(traits(r.patient, domains)) for r in city], [r.person for r in city]
 
 
@@ -36,7 +36,7 @@ def shown() -> dict[str, Any]:
 
 
 def trained(said: list[bytes], labels: list[str]) -> dict[str, Any]:
-    wanted = train.Wanted("2099-01", pairs=300_000)
+    wanted = train.Wanted("2099-01", pairs=100_000)
     return train.train(said, labels, model.load(), shown(), wanted, lambda *_: None)
 
 

@@ -18,7 +18,7 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import RSAKey
 
-from auth.keys import Keys
+from auth.keys import Keys, SigningKey
 from exchange.rows import ROWS
 from standards import balp, iua
 from standards.rows import AuditPattern, Needs, Public, Transaction
@@ -36,11 +36,22 @@ def b64(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
+_SIGNING: dict[str, SigningKey] = {}  # by exchange; reading a private key costs more than a request
+
+
+async def signing_key(exchange: Exchange) -> SigningKey:
+    """The key that the exchange signs with."""
+    prefix = exchange.settings.database_prefix
+    if prefix not in _SIGNING:
+        _SIGNING[prefix] = await Keys.of(exchange.settings, exchange.mongo).signing()
+    return _SIGNING[prefix]
+
+
 async def minted(
     exchange: Exchange, header: dict[str, Any] | None = None, key: Any = None, **changes: Any
 ) -> str:
     """A token of this exchange with some claims changed (None: left out)."""
-    signing = await Keys.of(exchange.settings, exchange.mongo).signing()
+    signing = await signing_key(exchange)
     claims = iua.claims(
         iua.Identity(role="R-SYS"), issuer=exchange.settings.issuer, audience=exchange.base, client_id="forger",
         scope="system/*.cruds", jti=str(uuid.uuid4()), now=int(time.time()), seconds=300, words=balp.Vocabulary(),
@@ -73,7 +84,7 @@ async def alg_none(exchange: Exchange) -> str:
 
 
 async def signed_with_the_public_key(exchange: Exchange) -> str:
-    signing = await Keys.of(exchange.settings, exchange.mongo).signing()
+    signing = await signing_key(exchange)
     public = signing.key.as_pem(private=False)
     head = b64(json.dumps({"alg": "HS256", "kid": signing.kid, "typ": "at+jwt"}).encode())
     body = (await minted(exchange)).split(".")[1]
@@ -127,8 +138,9 @@ def asked(row: Transaction) -> tuple[str, str, bytes]:
 
 
 async def told_of(exchange: Exchange, request_id: str) -> list[dict[str, Any]]:
-    """The AuditEvents that name this request."""
-    rows = await exchange.mongo.table("audit", "events").many({"b": {"$exists": True}}, {"b": 1})
+    """The AuditEvents that name this request, which was answered just now: they are among the last."""
+    table = exchange.mongo.table("audit", "events")
+    rows = await table.many({"b": {"$exists": True}}, {"b": 1}, sort=[("$natural", -1)], limit=50)
     events = [orjson.loads(row["b"]) for row in rows]
     return [
         e
