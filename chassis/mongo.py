@@ -171,13 +171,16 @@ class Table:
 
 
 class Mongo:
-    """The process's way to MongoDB."""
+    """The process's way to MongoDB. `ready` connections are kept open also when nobody needs them; when
+    they cannot be, the driver prints a traceback of its own."""
 
-    def __init__(self, uri: str, *, pool: int = 32, prefix: str = "") -> None:
+    def __init__(
+        self, uri: str, *, pool: int = 32, prefix: str = "", ready: int | None = None
+    ) -> None:
         self.client: AsyncMongoClient[Doc] = AsyncMongoClient(
             uri,
             maxPoolSize=pool + 4,
-            minPoolSize=min(pool, 8),
+            minPoolSize=min(pool, 8) if ready is None else ready,
             tz_aware=True,
             serverSelectionTimeoutMS=10_000,
             connectTimeoutMS=5_000,
@@ -231,8 +234,10 @@ class Mongo:
         """Run `story` in one transaction, again from the start when MongoDB says it lost a race.
 
         A commit whose result is unknown is repeated until it is known. `Refused` and duplicate keys
-        end the transaction and pass through. After `tries` attempts: `Refused(BUSY)`.
+        end the transaction and pass through. After `tries` attempts: `Refused(BUSY)`, because of what
+        the last one met.
         """
+        last: PyMongoError | None = None
         for attempt in range(tries):
             try:
                 async with self.gate, self.client.start_session() as session:
@@ -250,10 +255,11 @@ class Mongo:
             except PyMongoError as fault:
                 if not fault.has_error_label("TransientTransactionError"):
                     raise
+                last = fault
                 await asyncio.sleep(random.uniform(0, min(0.01 * 2**attempt, 1.0)))  # noqa: S311
         raise Refused(
             Issue(BUSY, "Too many changes to the same records at once; send the request again.")
-        )
+        ) from last
 
     async def ping(self) -> None:
         """Raise when MongoDB does not answer."""
