@@ -14,7 +14,7 @@ from pix.frequencies import COUNTING
 from standards.rows import SearchParameter, Transaction
 from tests.makers_mhd import a_bundle, a_document, a_patient, publish
 from tests.running import Exchange
-from tests.standards.test_bundle import QUERY as legal
+from tests.standards.test_bundle import QUERY
 
 SEARCHES = [r for r in ROWS if r.search]
 NHS = "https://fhir.nhs.uk/Id/nhs-number"
@@ -105,7 +105,7 @@ async def test_a_parameter_is_served_by_get_and_post_and_by_an_index(
         self_link = next(x["url"] for x in got.json()["link"] if x["relation"] == "self")
         assert f"{parameter.name}=" in self_link
         for link in (*got.json()["link"], *sent.json()["link"]):
-            assert legal(link["url"].partition("?")[2]), link
+            assert QUERY(link["url"].partition("?")[2]), link
     _, scanned = await unindexed(exchange, before)
     assert not scanned
 
