@@ -280,9 +280,11 @@ def train(settings: Settings, wanted: Training, room: Room, console: Console) ->
         "u",
         "bits",
         "change",
+        "kept",
         title=f"{wanted.version} beside {present.version}",
     )
-    for row in training.changed(new, present):
+    rows = training.changed(made, present)
+    for row in rows:
         table.add_row(
             row.aspect,
             row.words,
@@ -290,8 +292,17 @@ def train(settings: Settings, wanted: Training, room: Room, console: Console) ->
             f"{row.u:.3g}",
             f"{row.bits:+.1f}",
             f"{row.by:+.1f}",
+            ", ".join(f"{share}: {pairs:g}" for share, pairs in row.kept.items()),
         )
     console.print(table)
+    if few := sum(1 for row in rows if row.kept):
+        console.print(
+            f"Warning: {few} of {len(rows)} levels were shown by too few pairs to learn from: fewer than"
+            f" {training.FEW}, or no more than may be pairs of one person. They keep what {present.version}"
+            " has. The table and the file (`kept`) say which: m for pairs of one person, u for pairs of two,"
+            " and how many pairs showed it. With more records they can be learnt too.",
+            soft_wrap=True,
+        )
     console.print(
         f"Learnt from {len(said)} records, {'with labels' if any(labels) else 'without labels'}."
         f" Try it before it is used: `throughline people link --shadow {wanted.out}`."
