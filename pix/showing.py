@@ -204,10 +204,12 @@ def indexed(patient: Mapping[str, Any], *, secret: bool) -> dict[str, Any]:
         pdqm.TELECOM.field: index.tokens(told.get("telecom")),
         pdqm.FAMILY.field: index.strings(of_names("family")),
         pdqm.GIVEN.field: index.strings(of_names("given")),
-        pdqm.ADDRESS.field: index.strings([t for p in parts_ for t in of_addresses(p)]),
+        pdqm.ADDRESS.field: index.strings(
+            [t for p in parts_ for t in of_addresses(p)], index.address
+        ),
         pdqm.CITY.field: index.strings(of_addresses("city")),
         pdqm.COUNTRY.field: index.strings(of_addresses("country")),
-        pdqm.POSTCODE.field: index.strings(of_addresses("postalCode")),
+        pdqm.POSTCODE.field: index.strings(of_addresses("postalCode"), index.postcode),
         pdqm.STATE.field: index.strings(of_addresses("state")),
         pdqm.MAIDEN_NAME.field: index.strings(
             [

@@ -12,8 +12,9 @@ give [] or None, which is what `:missing` looks for.
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -127,16 +128,47 @@ def fold(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def strings(texts: Iterable[str | None] | str | None) -> dict[str, Any] | None:
+def strings(
+    texts: Iterable[str | None] | str | None, forms: Callable[[str], Iterable[str]] | None = None
+) -> dict[str, Any] | None:
     """Strings as they are searched: `f` folded, `x` as written, `lo` and `hi` the first and last
     folded one (sorting takes the one that comes earliest in its direction, search.html#sort).
-    None when there is no text."""
+    `forms` are the other spellings that a folded one is found by too. None when there is no text."""
     given = (texts,) if isinstance(texts, str) else (texts or ())
     raw = list(dict.fromkeys(t for t in given if t))
     if not raw:
         return None
     folded = list(dict.fromkeys(map(fold, raw)))
-    return {"f": folded, "x": raw, "lo": min(folded), "hi": max(folded)}
+    more = [form for one in folded for form in forms(one)] if forms else []
+    return {
+        "f": list(dict.fromkeys([*folded, *more])),
+        "x": raw,
+        "lo": min(folded),
+        "hi": max(folded),
+    }
+
+
+_POSTCODE = re.compile(
+    r"[a-z]{1,2}\d[a-z\d]?\d[a-z]{2}"
+)  # of the United Kingdom, without its blank
+_MOST_WORDS = 16  # of one line of an address; each is an entry of an index
+
+
+def postcode(folded: str) -> Iterator[str]:
+    """How a folded postcode is written too: without blanks and, where it is British, with its one."""
+    bare = folded.replace(" ", "")
+    yield bare
+    if _POSTCODE.fullmatch(bare):
+        yield f"{bare[:-3]} {bare[-3:]}"
+
+
+def address(folded: str) -> Iterator[str]:
+    """What a folded part of an address is found by too: what follows each of its words, so that
+    `canal` and `canal street` find `12 canal street`; a British postcode as it is written too."""
+    words = folded.split(" ")[:_MOST_WORDS]
+    yield from (" ".join(words[place:]) for place in range(1, len(words)))
+    if _POSTCODE.fullmatch(folded.replace(" ", "")):
+        yield from postcode(folded)
 
 
 def moments(value: Any) -> dict[str, datetime] | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from chassis.call import Caller
+from pix.rebuild import rebuild
 from tests.pix.makers import (
     BASE,
     COUNCIL,
@@ -400,3 +402,50 @@ async def test_whoever_has_no_identifier_to_show_gets_one() -> None:
         domains=Domains(load("greater_manchester"), BASE),
     )  # fmt: skip
     assert shown["identifier"] == [{"system": "urn:ietf:rfc:3986", "value": f"{BASE}/Patient/p1"}]
+
+
+@pytest.mark.parametrize(
+    ("asked", "there"),
+    [
+        ("address=canal", True), ("address=Canal Street", True), ("address=STREET", True),
+        ("address=anal", False), ("address=M54WT", True), ("address=4WT", True),
+        ("address-postalcode=M54WT", True), ("address-postalcode=m5 4wt", True),
+        ("address-postalcode=M5-4WT", True), ("address-postalcode=M5 4", True),
+        ("address-postalcode=M54", True), ("address-postalcode=4WT", False),
+        ("address-postalcode:exact=M5 4WT", True), ("address-postalcode:exact=M54WT", False),
+        ("address:exact=7 Canal Street", True), ("address:exact=Canal Street", False),
+    ],
+)  # fmt: skip
+async def test_an_address_is_found_by_its_words_and_a_postcode_with_or_without_its_blank(
+    pix: Pix, town: Mapping[str, str], asked: str, there: bool
+) -> None:
+    assert (town["zoe"] in await found(pix, asked)) is there
+
+
+async def test_a_postcode_that_was_sent_without_its_blank_is_found_with_it(pix: Pix) -> None:
+    body = patient(COUNCIL, "7860001", address=[{"line": ["9 Lock Row"], "postalCode": "OL149XX"}])
+    id_ = (await pix.feed(body)).json()["id"]
+    for asked in ("address-postalcode=OL14 9XX", "address-postalcode=ol149xx", "address=OL14 9"):
+        assert await found(pix, asked) == [id_]
+
+
+async def test_a_rebuild_makes_the_words_of_addresses_that_were_stored_without(pix: Pix) -> None:
+    body = patient(
+        COUNCIL, "7860002", address=[{"line": ["3 Wherry Yard"], "postalCode": "OL14 8XX"}]
+    )
+    id_ = (await pix.feed(body)).json()["id"]
+    records = pix.near.people.records
+    old = {
+        "$set": {
+            "ix.address.f": ["3 wherry yard", "ol14 8xx"],
+            "ix.address_postalcode.f": ["ol14 8xx"],
+        }
+    }
+    await records.update({"_id": id_}, old)
+    assert await found(pix, "address=wherry") == []
+    assert (await rebuild(pix.near.people, datetime.now(UTC), lambda *_: None)).differed[
+        "records"
+    ] == 1
+    for asked in ("address=wherry", "address-postalcode=OL148XX"):
+        assert await found(pix, asked) == [id_]
+    assert (await rebuild(pix.near.people, datetime.now(UTC), lambda *_: None)).changed == 0

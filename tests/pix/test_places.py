@@ -251,7 +251,7 @@ async def test_a_store_of_before_gets_it_by_a_rebuild(pix: Pix, two: list[tuple[
     people = pix.near.people
     before = await people.records.many({"_id": {"$in": [id_ for _, id_ in two]}}, sort=[("_id", 1)])
     assert [row["secret"] for row in before] == [True, True]
-    old = {"$unset": {"secret": ""}, "$set": {"ix.address_postcode": {"f": ["m4 7zz"]}}}
+    old = {"$unset": {"secret": ""}, "$set": {"ix.address_postalcode": {"f": ["m4 7zz"]}}}
     await people.records.update({"_id": two[1][1]}, old)
     made = await rebuild(people, datetime.now(UTC), lambda *_: None)
     assert made.differed["records"] == 1
