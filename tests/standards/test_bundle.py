@@ -25,7 +25,11 @@ def test_what_a_link_asks_is_read_as_it_was_asked(pairs: list[tuple[str, str]]) 
 
 
 def test_bars_are_escaped_and_what_reads_well_is_not() -> None:
-    pairs = [("patient.identifier", "https://a.example/Id|1,2"), ("date", "ge2020"), ("_sort", "-x")]
+    pairs = [
+        ("patient.identifier", "https://a.example/Id|1,2"),
+        ("date", "ge2020"),
+        ("_sort", "-x"),
+    ]
     assert asking(URL, pairs) == (
         f"{URL}?patient.identifier=https://a.example/Id%7C1,2&date=ge2020&_sort=-x"
     )
