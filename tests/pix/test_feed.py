@@ -9,6 +9,7 @@ import pytest
 
 from chassis.call import Caller
 from chassis.mongo import Mongo
+from pix.likening import BORN, births_alike
 from tests.pix.makers import (
     BASE,
     COUNCIL,
@@ -496,3 +497,12 @@ async def test_escaped_characters_are_part_of_the_value(pix: Pix) -> None:
     assert (await pix.http.get("/Patient/$ihe-pix", params=asked)).status_code == 200
     found = (await pix.http.get("/Patient", params=criteria)).json()
     assert found["total"] == 1
+
+
+async def test_a_birth_date_in_the_future_is_kept_as_it_was_said_for_it_may_be_a_slip_of_the_century(
+    pix: Pix,
+) -> None:
+    made = await pix.feed(patient(COUNCIL, "1000967", birthDate="2067-03-04"))
+    assert made.status_code == 201
+    assert made.json()["birthDate"] == "2067-03-04"
+    assert births_alike("2067-03-04", "1967-03-04") == BORN["slip"]
