@@ -93,6 +93,11 @@ def _started(command: list[str], environment: Mapping[str, str]) -> Iterator[sub
             process.wait()
 
 
+def started(pid: int) -> list[int]:
+    """The processes that a process and its children have started and that still live."""
+    return [p for p in _descendants(pid) if p != pid]
+
+
 def databases(pid: int) -> tuple[int, ...]:
     """The mongod processes that a process or its children have started."""
     return tuple(p for p in _descendants(pid) if _name(p).startswith("mongod"))

@@ -502,7 +502,7 @@ async def test_escaped_characters_are_part_of_the_value(pix: Pix) -> None:
 async def test_a_birth_date_in_the_future_is_kept_as_it_was_said_for_it_may_be_a_slip_of_the_century(
     pix: Pix,
 ) -> None:
-    made = await pix.feed(patient(COUNCIL, "1000967", birthDate="2067-03-04"))
+    made = await pix.feed(patient(COUNCIL, "1000967", born="2067-03-04"))
     assert made.status_code == 201
     assert made.json()["birthDate"] == "2067-03-04"
     assert births_alike("2067-03-04", "1967-03-04") == BORN["slip"]
