@@ -361,7 +361,7 @@ def births_alike(x: str, y: str) -> int:
             return BORN["slip"]
         return BORN["one_part"] if x[5:7] == y[5:7] or x[8:] == y[8:] else BORN["year"]
     if x[5:] == y[5:]:
-        if _slip(year, other):
+        if _slip(year, other) or abs(int(year) - int(other)) == 100:
             return BORN["slip"]
         return BORN["one_part"] if abs(int(year) - int(other)) <= 2 else _years(year, other)
     return _years(year, other)

@@ -151,7 +151,7 @@ _BORN = {
         _WHOLE,
         _or(
             _and(_YEAR, _slip("born", 6, 10, "md_sorted")),
-            _and(_MD, _slip("born", 1, 4, "year_sorted")),
+            _and(_MD, _or(_slip("born", 1, 4, "year_sorted"), f"{_APART} = 100")),
         ),
     ),
     "one_part": _and(

@@ -290,6 +290,8 @@ async def test_names_are_counted_over_people_and_taken_up(pix: Pix) -> None:
     counted = pix.near.people.counted
     for n in range(3):  # one person, three records: counted once
         await pix.feed(patient((COUNCIL, SALFORD, TRUST)[n], f"85{n:05d}", **told("leila")))
+    for n in range(6):  # and others of her second name: one alone is not kept
+        await pix.feed(patient(COUNCIL, f"86{n:05d}", **told(f"another {n}")))
     now = datetime.now(UTC)
     assert await counted.due(now + timedelta(days=2))
     version = await counted.count(now)
