@@ -53,8 +53,8 @@ async def why_not(verifier: Verifier, token: str) -> str:
     [
         ({"exp": 1}, "expired"),
         ({"exp": time.time() - 60 - 1}, "expired"),
-        ({"nbf": time.time() + 600}, "not valid yet"),
-        ({"iat": time.time() + 600}, "not valid yet"),
+        ({"nbf": time.time() + 86_400}, "not valid yet"),
+        ({"iat": time.time() + 86_400}, "not valid yet"),
         ({"aud": ["https://elsewhere.example/fhir"]}, "another server"),
         ({"aud": "http://exchange.test/fhir/"}, "another server"),
         ({"aud": None}, "lacks"),
