@@ -76,10 +76,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(Exit.NO_DATABASE)
 
 
-@cache
-def _built() -> Callable[..., object]:
-    """Every command with its flags, built once a process."""
-    return typer.main.get_command(app)
+# Every command with its flags, built once a process.
+_built: Callable[[], Callable[..., object]] = cache(lambda: typer.main.get_command(app))
 
 
 @app.command(epilog=EXITS)
