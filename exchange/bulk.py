@@ -316,10 +316,9 @@ def _of_file(settings: Settings, wanted: Training) -> tuple[list[bytes], list[st
     """Traits of a file's records, and their labels."""
     from itertools import islice
 
+    from pix.bulk import saying
     from pix.bulk.admission import Admitted, Desk
     from pix.bulk.files import lines
-    from pix.showing import opened
-    from pix.traits import packed, traits
 
     path = wanted.file or Path()
     try:
@@ -338,7 +337,7 @@ def _of_file(settings: Settings, wanted: Training) -> tuple[list[bytes], list[st
     except FileFault as fault:
         raise Trouble(Exit.USAGE, str(fault)) from fault
     return (
-        [packed(traits(opened(one.own), desk.domains)) for one in found],
+        [saying.of(one.own, desk.domains) for one in found],
         [labels.get(f"{one.system}|{one.value}", "") for one in found] if labels else [],
     )
 

@@ -148,9 +148,8 @@ def strings(
     }
 
 
-_POSTCODE = re.compile(
-    r"[a-z]{1,2}\d[a-z\d]?\d[a-z]{2}"
-)  # of the United Kingdom, without its blank
+# Of the United Kingdom, without its blank.
+_POSTCODE = re.compile(r"[a-z]{1,2}\d[a-z\d]?\d[a-z]{2}")
 _MOST_WORDS = 16  # of one line of an address; each is an entry of an index
 
 

@@ -25,11 +25,15 @@ def settle(pack: Pack, base: str) -> None:
     _DOMAINS[:] = [Domains(pack, base)]
 
 
+def of(own: bytes, domains: Domains) -> bytes:
+    """The packed traits of one canonical Patient."""
+    return packed(traits(showing.opened(own), domains))
+
+
 def said(block: bytes) -> bytes:
     """The packed traits of a packed block of canonical Patients, by this process's domains."""
     (domains,) = _DOMAINS
-    made = [packed(traits(showing.opened(own), domains)) for own in _BLOCKS.decode(block)]
-    return _ENCODER.encode(made)
+    return _ENCODER.encode([of(own, domains) for own in _BLOCKS.decode(block)])
 
 
 def asked(crew: Crew, blocks: Iterable[Iterable[bytes]]) -> Iterator[tuple[bytes, ...]]:

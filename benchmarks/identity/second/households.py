@@ -268,15 +268,16 @@ def _asylum_hotel(made: Household) -> None:
         made.change(life, homes=((life.born, home), (came, life.homes[-1][1])), since=came)
 
 
+def _single(made: Household, men: float, youngest: int, oldest: int) -> Life:
+    """One grown-up of any tradition, a man with this likelihood, who had a house at first."""
+    dice = made.dice
+    line, sex = a_line(a_tradition(dice), dice), a_sex(dice, men)
+    return adult(made, line, sex, some_day(dice, youngest, oldest), house(dice))
+
+
 def _custody(made: Household) -> None:
     dice = made.dice
-    life = adult(
-        made,
-        a_line(a_tradition(dice), dice),
-        a_sex(dice, 0.93),
-        some_day(dice, 18, 62),
-        house(dice),
-    )
+    life = _single(made, 0.93, 18, 62)
     prison = _prisons(made.seed)[dice.randrange(6)]
     made.change(
         life,
@@ -307,13 +308,7 @@ def _site(made: Household) -> None:
 def _street(made: Household) -> None:
     """Nobody's household: a year holds more addresses than a life elsewhere."""
     dice = made.dice
-    life = adult(
-        made,
-        a_line(a_tradition(dice), dice),
-        a_sex(dice, 0.83),
-        some_day(dice, 18, 68),
-        house(dice),
-    )
+    life = _single(made, 0.83, 18, 68)
     days = sorted(TODAY - timedelta(days=dice.randint(1, 1_800)) for _ in range(dice.randint(3, 9)))
     homes = [(day, dice.choice(NOWHERE) if dice.random() < 0.7 else house(dice)) for day in days]
     mobile = life.mobile if dice.random() < 0.5 else ""
