@@ -187,7 +187,8 @@ async def signed_in(page: Any, scene: Scene, *, first: bool) -> None:
 async def documents(page: Any) -> str:
     """What the app says once it has read."""
     await page.wait_for_function(
-        "!document.getElementById('state').textContent.startsWith('Reading')", timeout=WAIT
+        "document.getElementById('state')?.textContent.startsWith('Reading') === false",
+        timeout=WAIT,
     )
     return str(await page.inner_text("#state"))
 
@@ -237,7 +238,7 @@ async def test_standalone_launch_reads_refreshes_and_signs_out(scene: Scene, pag
     assert {"openid", "fhirUser", "offline_access"} <= set(before["scope"].split())
     await press(page, "Refresh the token")
     await page.wait_for_function(
-        "document.getElementById('state').textContent.startsWith('refreshed')"
+        "document.getElementById('state')?.textContent.startsWith('refreshed')"
     )
     after = await tokens(page)
     assert after["access_token"] != before["access_token"]
@@ -274,10 +275,10 @@ async def test_a_launch_from_another_system_opens_the_patient_it_names(
     assert held["need_patient_banner"] is True
     await press(page, "Refresh the token")
     await page.wait_for_function(
-        "document.getElementById('state').textContent.startsWith('refreshed')"
+        "document.getElementById('state')?.textContent.startsWith('refreshed')"
     )
     await page.goto(answer.json()["launch_url"])  # a launch is good once
-    await page.wait_for_function("document.body.textContent.includes('Failed')")
+    await page.wait_for_function("document.body?.textContent.includes('Failed')")
 
 
 async def test_a_launch_by_a_server_the_app_does_not_know_goes_nowhere(
